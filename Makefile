@@ -1,0 +1,31 @@
+# Everything that one does with Sesame. `make` alone says what there is.
+
+BIN := bin/sesame
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+build: ## Build bin/sesame
+	go build -o $(BIN) ./cmd/sesame
+
+demo: build ## Run the main job through a server in a temporary folder (DEMO_EXIT=1 ends by itself)
+	@$(BIN) demo
+
+run: build ## Run a server on ./sesame-data
+	@$(BIN) serve --data-dir ./sesame-data
+
+check: ## Vet, staticcheck and the unit tests: under two minutes
+	go vet ./...
+	go tool staticcheck ./...
+	go test -short ./...
+
+test: ## Everything, with the race detector and in random order; installs what it needs
+	./scripts/test.sh
+
+fuzz: ## Run every fuzz target for FUZZTIME (2m)
+	./scripts/fuzz.sh $${FUZZTIME:-2m}
+
+bench-import: build ## Import 1,000,000 addresses beside sort -u and postmap; installs postfix-lmdb
+	go run ./bench/import
+
+.PHONY: help build demo run check test fuzz bench-import

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
+)
+
+// client is how commands reach a running server: as any AWS SDK does.
+type client struct {
+	Endpoint string `default:"http://127.0.0.1:9025" env:"SESAME_ENDPOINT,AWS_ENDPOINT_URL" placeholder:"URL" help:"The server (${default})."`
+	Region   string `default:"us-east-1" env:"SESAME_REGION,AWS_REGION" help:"Its region (${default})."`
+}
+
+// config gives the SDK's configuration: credentials come from the environment,
+// the shared files and so on, as the AWS CLI has them.
+func (c client) config(ctx context.Context) (aws.Config, error) {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(c.Region), awsconfig.WithBaseEndpoint(c.Endpoint),
+		awsconfig.WithEC2IMDSClientEnableState(2 /* disabled: Sesame's keys are not an instance's */))
+	if err != nil {
+		return cfg, err
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return cfg, errors.New("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of the server's")
+	}
+	return cfg, nil
+}
+
+// listID gives the id of the list that is named by its id or its name.
+func listID(ctx context.Context, mm *mailmanager.Client, list string) (string, error) {
+	if strings.HasPrefix(list, "al-") && len(list) == 29 {
+		return list, nil
+	}
+	pages := mailmanager.NewListAddressListsPaginator(mm, &mailmanager.ListAddressListsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, l := range page.AddressLists {
+			if *l.AddressListName == list {
+				return *l.AddressListId, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("there is no address list %q", list)
+}
+
+// sesame calls one of Sesame's own operations, under /sesame/v1/.
+func sesame(ctx context.Context, cfg aws.Config, operation string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(*cfg.BaseEndpoint, "/")+"/sesame/v1/"+operation, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	credentials, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(body)
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, r, hex.EncodeToString(digest[:]), "ses", cfg.Region, time.Now()); err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		var refused struct {
+			Type    string `json:"__type"`
+			Message string
+		}
+		if err := json.Unmarshal(text, &refused); err != nil {
+			return fmt.Errorf("%s: %s", operation, answer.Status)
+		}
+		return fmt.Errorf("%s: %s", refused.Type[strings.IndexByte(refused.Type, '#')+1:], refused.Message)
+	}
+	return json.Unmarshal(text, out)
+}

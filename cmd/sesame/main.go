@@ -1,0 +1,114 @@
+// Command sesame is Amazon SES's bulk side, self-hosted. One file here is one
+// subcommand.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"sesame/internal/config"
+)
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Keys    keysCmd    `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
+	Lists   listsCmd   `cmd:"" help:"Ask a running server about address lists."`
+	Demo    demoCmd    `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Config kong.ConfigFlag `env:"SESAME_CONFIG" placeholder:"FILE" help:"JSON file with flags of serve, such as {\"listen\": \":9025\", \"region\": \"eu-west-1\"}."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// output is where commands write.
+type output struct{ out, err io.Writer }
+
+// run runs the program and gives its exit status: 0 well, 1 failed, 2 wrong
+// usage or configuration, 3 `lists check` says no.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("sesame"),
+		kong.Description("Amazon SES's bulk side, self-hosted: address lists and their import jobs, spoken to by unchanged AWS SDKs."),
+		kong.Writers(stdout, stderr),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Configuration(func(r io.Reader) (kong.Resolver, error) { return fileResolver(r) }),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "sesame:", err)
+		return 1
+	}
+	return catchExit(func() int {
+		ctx, err := parser.Parse(args)
+		if err != nil {
+			fmt.Fprintln(stderr, "sesame:", err)
+			var parse *kong.ParseError
+			if errors.As(err, &parse) {
+				fmt.Fprintln(stderr, "Run with --help to see what there is.")
+			}
+			return 2
+		}
+		if err := ctx.Run(output{stdout, stderr}); err != nil {
+			if errors.Is(err, errNotInList) {
+				return 3
+			}
+			var wrong usageError
+			fmt.Fprintln(stderr, "sesame:", err)
+			if errors.As(err, &wrong) {
+				return 2
+			}
+			return 1
+		}
+		return 0
+	})
+}
+
+// usageError is an error in how the program was called.
+type usageError struct{ error }
+
+// exit is how kong's --help leaves the program.
+type exit int
+
+func catchExit(do func() int) (code int) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case exit:
+			code = int(p)
+		default:
+			panic(p)
+		}
+	}()
+	return do()
+}
+
+// fileResolver gives flags of serve the values of a configuration file.
+func fileResolver(r io.Reader) (kong.Resolver, error) {
+	var known []string
+	k, err := kong.New(&struct{ config.Server }{})
+	if err != nil {
+		return nil, err
+	}
+	for _, flag := range k.Model.Flags {
+		known = append(known, flag.Name)
+	}
+	slices.Sort(known)
+	values, err := config.Read(r, known)
+	if err != nil {
+		return nil, err
+	}
+	return kong.ResolverFunc(func(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		if v, ok := values[flag.Name]; ok {
+			return fmt.Sprint(v), nil
+		}
+		return nil, nil
+	}), nil
+}

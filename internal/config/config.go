@@ -1,0 +1,161 @@
+// Package config is what an operator can decide about a server: one struct, its
+// defaults, its file, and the checks that it makes sense.
+//
+// It imports nothing of Sesame.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Server is the configuration of `sesame serve`. Each member is a flag, a
+// SESAME_ environment variable, and a member of the configuration file, in that
+// order of precedence.
+type Server struct {
+	Listen        string  `default:"127.0.0.1:9025" env:"SESAME_LISTEN" help:"Address to listen on."`
+	PublicURL     string  `name:"public-url" env:"SESAME_PUBLIC_URL" placeholder:"URL" help:"What pre-signed URLs start with, as clients reach this server. Default: from --listen."`
+	DataDir       string  `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything."`
+	Region        string  `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name."`
+	AccountID     string  `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits."`
+	Quotas        string  `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or exactly the service's (aws)."`
+	APIRate       float64 `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
+	MaxUpload     int64   `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
+	ImportWorkers int     `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
+	ImportMemory  int     `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
+	TLSCert       string  `name:"tls-cert" env:"SESAME_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. With --tls-key the server speaks HTTPS."`
+	TLSKey        string  `name:"tls-key" env:"SESAME_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
+	LogLevel      string  `default:"info" enum:"debug,info,warn,error" env:"SESAME_LOG_LEVEL" help:"Least level that is logged: ${enum}."`
+	LogFormat     string  `default:"text" enum:"text,json" env:"SESAME_LOG_FORMAT" help:"Form of the log on standard error: ${enum}."`
+	AuditLog      string  `env:"SESAME_AUDIT_LOG" placeholder:"FILE" help:"Where the audit lines go. Default: audit.log in the data folder."`
+}
+
+// Root is the root access key, when the operator chooses it. Its secret must not
+// be on a command line, so it comes from the environment only.
+type Root struct{ AccessKeyID, SecretAccessKey string }
+
+// RootFromEnvironment reads SESAME_ROOT_ACCESS_KEY_ID and
+// SESAME_ROOT_SECRET_ACCESS_KEY. ok is false when neither is set.
+func RootFromEnvironment() (root Root, ok bool, err error) {
+	root = Root{os.Getenv("SESAME_ROOT_ACCESS_KEY_ID"), os.Getenv("SESAME_ROOT_SECRET_ACCESS_KEY")}
+	switch {
+	case root == Root{}:
+		return root, false, nil
+	case root.AccessKeyID == "" || root.SecretAccessKey == "":
+		return root, false, errors.New("set both SESAME_ROOT_ACCESS_KEY_ID and SESAME_ROOT_SECRET_ACCESS_KEY, or neither")
+	case !regexp.MustCompile(`^[A-Za-z0-9_]{4,128}$`).MatchString(root.AccessKeyID):
+		return root, false, errors.New("SESAME_ROOT_ACCESS_KEY_ID must have 4 to 128 letters, digits and underscores")
+	case len(root.SecretAccessKey) < 8:
+		return root, false, errors.New("SESAME_ROOT_SECRET_ACCESS_KEY must have at least 8 characters")
+	}
+	return root, true, nil
+}
+
+// Read reads a configuration file: one JSON object whose members are named as the
+// flags are. known are the names it may use, sorted.
+func Read(r io.Reader, known []string) (map[string]any, error) {
+	d := json.NewDecoder(r)
+	d.UseNumber()
+	var values map[string]any
+	if err := d.Decode(&values); err != nil {
+		return nil, fmt.Errorf("the configuration is not a JSON object such as {\"listen\": \"127.0.0.1:9025\"}: %w", err)
+	}
+	if d.More() {
+		return nil, errors.New("the configuration has something behind its JSON object")
+	}
+	for name := range values {
+		if _, ok := slices.BinarySearch(known, name); !ok {
+			return nil, fmt.Errorf("the configuration sets %q, which is none of: %s", name, strings.Join(known, ", "))
+		}
+	}
+	return values, nil
+}
+
+// Check says what of c cannot be, in words that say what to do.
+func (c *Server) Check() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("--listen %s is not an address such as 127.0.0.1:9025 or :9025", c.Listen)
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			return fmt.Errorf("--public-url %s is not of the form https://host:port", c.PublicURL)
+		}
+	}
+	if !regexp.MustCompile(`^[a-z0-9-]{1,20}$`).MatchString(c.Region) {
+		return fmt.Errorf("--region %s is not 1 to 20 lower-case letters, digits and dashes", c.Region)
+	}
+	if err := CheckAccount(c.AccountID); err != nil {
+		return fmt.Errorf("--account-id: %w", err)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together: give both or neither")
+	}
+	if c.ImportWorkers < 1 || c.ImportWorkers > 64 {
+		return errors.New("--import-workers must be 1 to 64")
+	}
+	if c.ImportMemory < 1<<20 {
+		return errors.New("--import-memory must be at least 1048576 bytes")
+	}
+	if c.MaxUpload < 1 {
+		return errors.New("--max-upload must be at least 1 byte")
+	}
+	return nil
+}
+
+// CheckAccount says whether an account id has its form.
+func CheckAccount(id string) error {
+	if !regexp.MustCompile(`^[0-9]{12}$`).MatchString(id) {
+		return fmt.Errorf("the account %q is not 12 digits", id)
+	}
+	return nil
+}
+
+// Limits are those that --quotas chooses (aws-facts 1.3).
+type Limits struct {
+	Lists          int
+	Members        int64
+	Tags           int
+	RunningImports int
+	Rate           float64 // requests a second of one operation
+	Burst          int
+}
+
+// Limits gives the limits that c chooses.
+func (c *Server) Limits() Limits {
+	l := Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, Rate: 500, Burst: 1000}
+	if c.Quotas == "aws" {
+		// The service's page gives one request a second for everything but sending,
+		// and 20 concurrent import jobs; whether it means these is not known.
+		l = Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, Rate: 1, Burst: 1}
+	}
+	if c.APIRate >= 0 {
+		l.Rate, l.Burst = c.APIRate, max(1, int(2*c.APIRate))
+	}
+	return l
+}
+
+// ClientURL gives the URL by which a client on this machine reaches a server
+// that listens on addr.
+func ClientURL(addr string, tls bool) string {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return scheme + "://" + addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}

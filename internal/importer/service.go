@@ -1,0 +1,220 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"sesame/internal/importfile"
+	"sesame/internal/jobs"
+	"sesame/internal/lists"
+)
+
+// Config is what an operator decides.
+type Config struct {
+	Members  int64  // members a list may hold
+	Running  int    // PROCESSING jobs of one account in one region
+	MaxBytes int64  // of a file once decompressed
+	Memory   int    // bytes that sorting one file may take
+	SpillDir string // folder for what does not fit; one folder inside for each job being worked on
+}
+
+// Service is everything one can do with import jobs.
+type Service struct {
+	Store   Store
+	Objects Objects
+	Config  Config
+	Now     func() time.Time
+	NewID   func(prefix string) string
+	Wake    func() // tells the runner that a job waits
+	Log     *slog.Logger
+	Counted func(imported, failed int64) // told of lines as they are done
+}
+
+// Create makes a job and gives its id and when it was made, which for a repeated
+// client token is the first answer's. lists.ErrNotFound, lists.ErrTokenReused.
+func (s *Service) Create(ctx context.Context, o lists.Owner, listID, name string, f importfile.Format, token lists.ClientToken) (id string, created time.Time, err error) {
+	return s.Store.CreateJob(ctx, Job{
+		Owner: o, ID: s.NewID("job"), ListID: listID, Name: name, Format: f,
+		Status: jobs.Created, Created: s.Now(),
+	}, token)
+}
+
+// Get gives a job. ErrNotFound.
+func (s *Service) Get(ctx context.Context, o lists.Owner, id string) (Job, error) {
+	return s.Store.Job(ctx, o, id)
+}
+
+// List gives at most n jobs of a list older than the one with id before, newest
+// first. lists.ErrNotFound.
+func (s *Service) List(ctx context.Context, o lists.Owner, listID, before string, n int) ([]Job, error) {
+	return s.Store.Jobs(ctx, o, listID, before, n)
+}
+
+// Start has a job worked on. Starting a job that runs succeeds again.
+// ErrNotFound, ErrNothingUploaded, ErrEnded, ErrTooManyRunning.
+func (s *Service) Start(ctx context.Context, o lists.Owner, id string) error {
+	if err := s.Store.StartJob(ctx, o, id, s.Config.Running, s.Now()); err != nil {
+		return err
+	}
+	s.Wake()
+	return nil
+}
+
+// Stop ends a running job. What it has applied stays, and its counts say exactly
+// what that is. Stopping a stopped job succeeds again. ErrNotFound,
+// ErrNotStarted, ErrEnded.
+func (s *Service) Stop(ctx context.Context, o lists.Owner, id string) error {
+	object, err := s.Store.StopJob(ctx, o, id, s.Now())
+	if err != nil {
+		return err
+	}
+	if object != "" {
+		s.Discard(object)
+	}
+	s.Wake() // the next job of the same list may go on
+	return nil
+}
+
+// uploads is the prefix of the keys of uploaded objects.
+const uploads = "imports/"
+
+// Upload makes body what the job will import, in place of an earlier upload. It
+// is durable when Upload returns nil, and otherwise nothing has changed. check
+// is asked after the last byte. ErrNotFound, ErrStarted, body's and check's errors.
+func (s *Service) Upload(ctx context.Context, jobID string, body io.Reader, check func(size int64) error) error {
+	if err := s.Store.Uploadable(ctx, jobID); err != nil {
+		return err // before taking gigabytes for nothing
+	}
+	// Each upload has a key of its own, so that one that loses a race with Start,
+	// or with another upload, cannot touch the one that won.
+	object := uploads + s.NewID(jobID)
+	size, err := s.Objects.Put(ctx, object, body, check)
+	if err != nil {
+		return err
+	}
+	previous, err := s.Store.AttachUpload(ctx, jobID, object, size)
+	if err != nil {
+		s.Discard(object)
+		return err
+	}
+	if previous != "" {
+		s.Discard(previous)
+	}
+	return nil
+}
+
+// Discard deletes an object that no job refers to any more. What cannot be
+// deleted now is found by Sweep.
+func (s *Service) Discard(object string) {
+	if err := s.Objects.Delete(context.Background(), object); err != nil {
+		s.Log.Warn("delete an upload that is not needed any more", "object", object, "error", err)
+	}
+}
+
+// unattached is how old an object that no job needs must be before Sweep deletes
+// it: longer than it can take from its last byte to AttachUpload.
+const unattached = time.Hour
+
+// Sweep deletes uploads that no job needs: a crash can leave one between its last
+// byte and its job, or between its job's end and its deletion.
+func (s *Service) Sweep(ctx context.Context) error {
+	return s.Objects.Each(ctx, func(key string, put time.Time) error {
+		if !strings.HasPrefix(key, uploads) || s.Now().Sub(put) < unattached {
+			return nil
+		}
+		needed, err := s.Store.ObjectNeeded(ctx, key)
+		if err != nil || needed {
+			return err
+		}
+		return s.Objects.Delete(ctx, key)
+	})
+}
+
+// leaseFor is how long a worker that does not answer keeps its job; it renews
+// every renewEvery.
+const (
+	leaseFor   = 15 * time.Second
+	renewEvery = 500 * time.Millisecond
+)
+
+// Claim takes the next job that waits: the jobs.Runner's Claim.
+func (s *Service) Claim(ctx context.Context) (jobs.Work, error) {
+	now := s.Now()
+	owner := s.NewID("worker")
+	job, ok, err := s.Store.ClaimJob(ctx, owner, now, now.Add(leaseFor))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return func(ctx context.Context) { s.work(ctx, job, jobs.Lease{Job: job.ID, Owner: owner}) }, nil
+}
+
+// failure is a reason for which a job fails and that its owner can do something
+// about; its text is the job's Error.
+type failure string
+
+func (f failure) Error() string { return string(f) }
+
+// attempts is how often a job is tried that fails for a reason of the server's.
+const attempts = 3
+
+func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
+	log := s.Log.With("job", job.ID, "list", job.ListID)
+	start := s.Now()
+	r := &run{Service: s, job: job, lease: lease}
+	err := r.underLease(ctx)
+	for try := 1; try < attempts && troubled(ctx, err); try++ {
+		log.Warn("an import ran into trouble and is tried again", "error", err)
+		select {
+		case <-time.After(time.Duration(try) * time.Second):
+		case <-ctx.Done():
+		}
+		err = r.underLease(ctx)
+	}
+
+	status, reason := jobs.Completed, ""
+	var f failure
+	switch {
+	case err == nil:
+	case errors.Is(err, jobs.ErrLeaseLost):
+		log.Info("an import was stopped or taken over")
+		return
+	case ctx.Err() != nil: // the server stops; whoever claims the job next resumes it
+		if err := s.Store.ReleaseLease(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
+			log.Error("give an import back", "error", err)
+		}
+		return
+	case errors.As(err, &f):
+		status, reason = jobs.Failed, string(f)
+	default:
+		log.Error("an import failed", "error", err)
+		status = jobs.Failed
+		reason = "Something went wrong inside the server; its log says what under job " + job.ID + ". The entries counted as imported were imported."
+	}
+	if err := s.Store.FinishJob(ctx, lease, status, reason, r.failed.Load(), s.Now()); err != nil {
+		// The job keeps its state and is worked on again when the lease has run out.
+		log.Error("end an import", "error", err)
+		return
+	}
+	if status == jobs.Completed {
+		s.Discard(job.Object)
+	}
+	log.Info("import ended", "status", status, "lines", r.imported.Load(), "refused", r.failed.Load(), "seconds", s.Now().Sub(start).Seconds())
+}
+
+// troubled says whether err is worth another try: neither an end nor the
+// owner's to mend.
+func troubled(ctx context.Context, err error) bool {
+	var f failure
+	return err != nil && ctx.Err() == nil && !errors.As(err, &f) && !errors.Is(err, jobs.ErrLeaseLost)
+}
+
+// tooMany is the Error of a job that does not fit its list.
+func tooMany(limit, room, add int64) failure {
+	return failure(fmt.Sprintf("The file would bring the list to %d members, %d more than the %d that it may hold. Nothing was imported.",
+		limit-room+add, add-room, limit))
+}

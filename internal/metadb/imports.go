@@ -1,0 +1,315 @@
+package metadb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"sesame/internal/importer"
+	"sesame/internal/jobs"
+	"sesame/internal/lists"
+)
+
+// CreateJob is importer.Store's.
+func (db *DB) CreateJob(ctx context.Context, j importer.Job, token lists.ClientToken) (id string, created time.Time, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		first, made, err := tokenAnswer(tx, j.Owner, "CreateAddressListImportJob", token)
+		if err != nil {
+			return err
+		}
+		if !made.IsZero() {
+			id, created = first, made
+			return nil
+		}
+		n, err := listNumber(ctx, tx, j.Owner, j.ListID)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("INSERT INTO import_jobs (id, account, region, list, list_id, name, format, status, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			j.ID, j.Owner.Account, j.Owner.Region, n, j.ListID, j.Name, string(j.Format), string(j.Status), millis(j.Created))
+		if err != nil {
+			return err
+		}
+		id, created = j.ID, j.Created
+		return keepToken(tx, j.Owner, "CreateAddressListImportJob", token, id, created)
+	})
+	return id, created, err
+}
+
+const jobColumns = "account, region, id, list_id, name, format, status, object, size, created, started, completed, imported, failed, cursor, error"
+
+func scanJob(row interface{ Scan(...any) error }) (importer.Job, error) {
+	var j importer.Job
+	var created, started, completed int64
+	err := row.Scan(&j.Owner.Account, &j.Owner.Region, &j.ID, &j.ListID, &j.Name, &j.Format, &j.Status, &j.Object, &j.Size,
+		&created, &started, &completed, &j.Imported, &j.Failed, &j.Cursor, &j.Error)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = importer.ErrNotFound
+	}
+	j.Created, j.Started, j.Completed = fromMillis(created), fromMillis(started), fromMillis(completed)
+	return j, err
+}
+
+const ownedJob = "SELECT " + jobColumns + " FROM import_jobs WHERE account = ? AND region = ? AND id = ?"
+
+// Job is importer.Store's.
+func (db *DB) Job(ctx context.Context, o lists.Owner, id string) (importer.Job, error) {
+	return scanJob(db.read.QueryRowContext(ctx, ownedJob, o.Account, o.Region, id))
+}
+
+// Jobs is importer.Store's.
+func (db *DB) Jobs(ctx context.Context, o lists.Owner, listID, before string, limit int) ([]importer.Job, error) {
+	n, err := listNumber(ctx, db.read, o, listID)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := db.read.QueryContext(ctx,
+		"SELECT "+jobColumns+" FROM import_jobs WHERE list = ? AND (?2 = '' OR id < ?2) ORDER BY id DESC LIMIT ?", n, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []importer.Job
+	for rows.Next() {
+		j, err := scanJob(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, j)
+	}
+	return found, rows.Err()
+}
+
+// Uploadable is importer.Store's.
+func (db *DB) Uploadable(ctx context.Context, id string) error {
+	var status jobs.Status
+	err := db.read.QueryRowContext(ctx, "SELECT status FROM import_jobs WHERE id = ?", id).Scan(&status)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return importer.ErrNotFound
+	case err == nil && status != jobs.Created:
+		return importer.ErrStarted
+	}
+	return err
+}
+
+// AttachUpload is importer.Store's.
+func (db *DB) AttachUpload(ctx context.Context, id, object string, size int64) (previous string, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		var status jobs.Status
+		err := tx.QueryRow("SELECT object, status FROM import_jobs WHERE id = ?", id).Scan(&previous, &status)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return importer.ErrNotFound
+		case err != nil:
+			return err
+		case status != jobs.Created:
+			return importer.ErrStarted
+		}
+		_, err = tx.Exec("UPDATE import_jobs SET object = ?, size = ? WHERE id = ?", object, size, id)
+		return err
+	})
+	return previous, err
+}
+
+// ObjectNeeded is importer.Store's.
+func (db *DB) ObjectNeeded(ctx context.Context, object string) (needed bool, err error) {
+	// imports/{job id}-{26 characters}: the job is found by its key.
+	_, id, _ := strings.Cut(object, "/")
+	if cut := strings.LastIndexByte(id, '-'); cut > 0 {
+		id = id[:cut]
+	}
+	err = db.read.QueryRowContext(ctx,
+		"SELECT count(*) FROM import_jobs WHERE id = ? AND object = ? AND status IN ('CREATED', 'PROCESSING', 'FAILED')", id, object).Scan(&needed)
+	return needed, err
+}
+
+// StartJob is importer.Store's.
+func (db *DB) StartJob(ctx context.Context, o lists.Owner, id string, limit int, now time.Time) error {
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		j, err := scanJob(tx.QueryRow(ownedJob, o.Account, o.Region, id))
+		switch {
+		case err != nil:
+			return err
+		case j.Status == jobs.Processing:
+			return nil
+		case j.Status.Ended():
+			return importer.ErrEnded
+		case j.Object == "":
+			return importer.ErrNothingUploaded
+		}
+		var running int
+		err = tx.QueryRow("SELECT count(*) FROM import_jobs WHERE status = 'PROCESSING' AND account = ? AND region = ?", o.Account, o.Region).Scan(&running)
+		if err != nil {
+			return err
+		}
+		if running >= limit {
+			return importer.ErrTooManyRunning
+		}
+		_, err = tx.Exec("UPDATE import_jobs SET status = ?, started = ? WHERE id = ?", string(jobs.Processing), millis(now), id)
+		return err
+	})
+}
+
+// StopJob is importer.Store's.
+func (db *DB) StopJob(ctx context.Context, o lists.Owner, id string, now time.Time) (object string, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		j, err := scanJob(tx.QueryRow(ownedJob, o.Account, o.Region, id))
+		switch {
+		case err != nil:
+			return err
+		case j.Status == jobs.Stopped:
+			return nil
+		case j.Status == jobs.Created:
+			return importer.ErrNotStarted
+		case j.Status.Ended():
+			return importer.ErrEnded
+		}
+		object = j.Object
+		_, err = tx.Exec("UPDATE import_jobs SET status = ?, completed = ?, reserved = 0, lease_owner = '', lease_until = 0 WHERE id = ?",
+			string(jobs.Stopped), millis(now), id)
+		return err
+	})
+	return object, err
+}
+
+// ClaimJob is importer.Store's.
+func (db *DB) ClaimJob(ctx context.Context, owner string, now, until time.Time) (j importer.Job, ok bool, err error) {
+	// Most looks find nothing, and need not trouble the writer.
+	const waiting = `SELECT id FROM import_jobs AS j WHERE status = 'PROCESSING' AND lease_until < ?1
+		AND NOT EXISTS (SELECT 1 FROM import_jobs AS k WHERE k.list = j.list AND k.status = 'PROCESSING' AND k.lease_until >= ?1)
+		ORDER BY started, id LIMIT 1`
+	var id string
+	err = db.read.QueryRowContext(ctx, waiting, millis(now)).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return importer.Job{}, false, nil
+	}
+	if err != nil {
+		return importer.Job{}, false, err
+	}
+	j, err = scanJob(db.write.QueryRowContext(ctx, "UPDATE import_jobs SET lease_owner = ?2, lease_until = ?3 WHERE id = ("+waiting+") RETURNING "+jobColumns,
+		millis(now), owner, millis(until)))
+	if errors.Is(err, importer.ErrNotFound) {
+		return importer.Job{}, false, nil
+	}
+	return j, err == nil, err
+}
+
+// underLease runs an UPDATE of import_jobs whose last two parameters are the
+// lease's job and owner.
+func underLease(ctx context.Context, q interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, l jobs.Lease, set string, args ...any) error {
+	done, err := q.ExecContext(ctx, "UPDATE import_jobs SET "+set+" WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'",
+		append(args, l.Job, l.Owner)...)
+	if err != nil {
+		return err
+	}
+	if rows, err := done.RowsAffected(); err != nil || rows == 1 {
+		return err
+	}
+	return jobs.ErrLeaseLost
+}
+
+// RenewLease is importer.Store's.
+func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error {
+	return underLease(ctx, db.write, l, "lease_until = ?, failed = ?", millis(until), failed)
+}
+
+// ReleaseLease is importer.Store's.
+func (db *DB) ReleaseLease(ctx context.Context, l jobs.Lease) error {
+	return underLease(ctx, db.write, l, "lease_owner = '', lease_until = 0")
+}
+
+// Reserve is importer.Store's.
+func (db *DB) Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room int64, ok bool, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRow(`SELECT ?2 - lists.members - (SELECT coalesce(sum(reserved), 0) FROM import_jobs WHERE list = lists.n AND status = 'PROCESSING' AND id <> ?1)
+			FROM lists WHERE n = (SELECT list FROM import_jobs WHERE id = ?1)`, l.Job, limit).Scan(&room)
+		if errors.Is(err, sql.ErrNoRows) {
+			return jobs.ErrLeaseLost
+		}
+		if err != nil || room < n {
+			return err
+		}
+		ok = true
+		return underLease(ctx, tx, l, "reserved = ?", n)
+	})
+	return room, ok, err
+}
+
+// insertRows is how many members one statement inserts: few statements a batch,
+// and few enough variables for SQLite.
+const insertRows = 200
+
+var insertMembers = "INSERT INTO members (list, created, key, shown) VALUES " +
+	strings.Repeat("(?1, ?2, ?, nullif(?, '')), ", insertRows-1) + "(?1, ?2, ?, nullif(?, '')) ON CONFLICT DO NOTHING"
+
+const insertMember = "INSERT INTO members (list, created, key, shown) VALUES (?1, ?2, ?, nullif(?, '')) ON CONFLICT DO NOTHING"
+
+// ApplyBatch is importer.Store's.
+func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) error {
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		var n int64
+		err := tx.QueryRow("SELECT list FROM import_jobs WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'", l.Job, l.Owner).Scan(&n)
+		if errors.Is(err, sql.ErrNoRows) {
+			return jobs.ErrLeaseLost
+		}
+		if err != nil {
+			return err
+		}
+		added, err := insert(tx, n, b)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("UPDATE lists SET members = members + ?, kinds = kinds | ?, updated = ? WHERE n = ?", added, int64(b.Kinds), millis(b.Now), n)
+		if err != nil {
+			return err
+		}
+		return underLease(ctx, tx, l, "imported = imported + ?, cursor = ?, reserved = max(reserved - ?, 0), lease_until = ?",
+			b.Lines, b.Rows[len(b.Rows)-1].Key, added, millis(b.Until))
+	})
+}
+
+func insert(tx *sql.Tx, list int64, b importer.Batch) (added int64, err error) {
+	many, err := tx.Prepare(insertMembers)
+	if err != nil {
+		return 0, err
+	}
+	defer many.Close()
+	one, err := tx.Prepare(insertMember)
+	if err != nil {
+		return 0, err
+	}
+	defer one.Close()
+	args := make([]any, 0, 2+2*insertRows)
+	for rows := b.Rows; len(rows) > 0; {
+		statement, n := many, insertRows
+		if len(rows) < insertRows {
+			statement, n = one, 1
+		}
+		args = append(args[:0], list, millis(b.Now))
+		for _, row := range rows[:n] {
+			args = append(args, row.Key, row.Shown)
+		}
+		rows = rows[n:]
+		done, err := statement.Exec(args...)
+		if err != nil {
+			return 0, err
+		}
+		new, err := done.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		added += new
+	}
+	return added, nil
+}
+
+// FinishJob is importer.Store's.
+func (db *DB) FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, failed int64, now time.Time) error {
+	return underLease(ctx, db.write, l, "status = ?, error = ?, failed = ?, completed = ?, reserved = 0, lease_owner = '', lease_until = 0",
+		string(status), reason, failed, millis(now))
+}

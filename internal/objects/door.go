@@ -1,0 +1,245 @@
+// Package objects is the door for pre-signed URLs, under /objects/: where the
+// file of an import job is uploaded. It speaks as Amazon S3 does, errors
+// included.
+//
+// It promises that a 200 means the whole file is durable and will be what Start
+// imports, and that anything else changed nothing.
+//
+// It may import sigv4 and importer.
+package objects
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"hash/crc64"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"sesame/internal/importer"
+	"sesame/internal/sigv4"
+)
+
+// Door answers under /objects/. Fill it in.
+type Door struct {
+	PublicURL   *url.URL          // what URLs start with: scheme and host
+	Credentials sigv4.Credentials // Sesame's own, of no use for the API
+	Region      string
+	Uploads     interface {
+		// Upload is importer.Service's.
+		Upload(ctx context.Context, jobID string, body io.Reader, check func(size int64) error) error
+	}
+	MaxUpload int64         // bytes
+	Idle      time.Duration // an upload that sends nothing for so long is given up
+	Slots     chan struct{} // one for each upload that may run at once
+	Now       func() time.Time
+	NewID     func() string
+	Log       *slog.Logger
+	Received  func(bytes int64) // told of each upload that was kept
+}
+
+const (
+	imports   = "/objects/imports/"
+	urlLife   = 12 * time.Hour
+	clockSkew = 15 * time.Minute
+)
+
+func (d *Door) scope() sigv4.Scope { return sigv4.Scope{Region: d.Region, Service: "s3"} }
+
+// UploadURL is a URL to which the file of an import job can be PUT for 12 hours
+// from the time it is signed at. For the same time it is the same URL.
+func (d *Door) UploadURL(jobID string, at time.Time) string {
+	u := *d.PublicURL
+	u.Path = imports + jobID
+	return sigv4.Presign(http.MethodPut, &u, d.Credentials, d.scope(), at, urlLife)
+}
+
+// refusal is an error as S3 writes it.
+type refusal struct {
+	XMLName   xml.Name `xml:"Error"`
+	Status    int      `xml:"-"`
+	Code      string
+	Message   string
+	Resource  string
+	RequestID string `xml:"RequestId"`
+}
+
+func (r *refusal) Error() string { return r.Code + ": " + r.Message }
+
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := d.Now()
+	id := d.NewID()
+	w.Header().Set("X-Amz-Request-Id", id)
+	size, err := d.put(w, r)
+	code := "OK"
+	var refused *refusal
+	switch {
+	case err == nil:
+		w.WriteHeader(http.StatusOK)
+		d.Received(size)
+	case errors.As(err, &refused):
+	default:
+		d.Log.Error("upload failed", "request_id", id, "error", err)
+		refused = &refusal{Status: http.StatusInternalServerError, Code: "InternalError",
+			Message: "Something went wrong inside the server; its log says what under this request id. Nothing was kept; try again."}
+	}
+	if refused != nil {
+		code, refused.Resource, refused.RequestID = refused.Code, r.URL.Path, id
+		w.Header().Set("Content-Type", "application/xml")
+		// What is left of the body is not read, however much it is.
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(refused.Status)
+		if r.Method != http.MethodHead {
+			io.WriteString(w, xml.Header)
+			xml.NewEncoder(w).Encode(refused)
+		}
+	}
+	d.Log.Info("upload", "request_id", id, "path", r.URL.Path, "code", code, "bytes", size, "ms", d.Now().Sub(start).Milliseconds())
+}
+
+func (d *Door) put(w http.ResponseWriter, r *http.Request) (size int64, err error) {
+	jobID, ok := strings.CutPrefix(r.URL.Path, imports)
+	if !ok || jobID == "" || strings.Contains(jobID, "/") {
+		return 0, &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The specified key does not exist."}
+	}
+	if r.Method != http.MethodPut {
+		w.Header().Set("Allow", http.MethodPut)
+		return 0, &refusal{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: "The URL is signed for PUT and for nothing else."}
+	}
+	if err := sigv4.VerifyPresigned(r, d.Credentials, d.scope(), d.Now(), clockSkew); err != nil {
+		return 0, notSigned(err)
+	}
+	if encoding := r.Header.Get("Content-Encoding"); strings.Contains(encoding, "aws-chunked") {
+		return 0, &refusal{Status: http.StatusNotImplemented, Code: "NotImplemented",
+			Message: "The aws-chunked encoding is not one that this URL takes. Send the file as it is; HTTP's own chunked transfer is fine."}
+	}
+	tooLarge := &refusal{Status: http.StatusBadRequest, Code: "EntityTooLarge",
+		Message: fmt.Sprintf("The upload exceeds the %d bytes that it may have.", d.MaxUpload)}
+	if r.ContentLength > d.MaxUpload {
+		return 0, tooLarge
+	}
+	sums, err := checksums(r.Header)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case d.Slots <- struct{}{}:
+		defer func() { <-d.Slots }()
+	default:
+		return 0, &refusal{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "As many uploads as may run at once are running. Try again."}
+	}
+
+	body := io.Reader(&upload{body: r.Body, left: d.MaxUpload, tooLarge: tooLarge, idle: d.Idle, control: http.NewResponseController(w)})
+	for _, s := range sums {
+		body = io.TeeReader(body, s.hash)
+	}
+	err = d.Uploads.Upload(r.Context(), jobID, body, func(n int64) error {
+		size = n
+		for _, s := range sums {
+			if err := s.check(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, importer.ErrNotFound):
+		err = &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more."}
+	case errors.Is(err, importer.ErrStarted):
+		err = &refusal{Status: http.StatusConflict, Code: "OperationAborted", Message: "The import job was started, and takes no upload any more."}
+	}
+	return size, err
+}
+
+func notSigned(err error) error {
+	var refused *sigv4.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	status := http.StatusForbidden
+	if refused.Code == "AuthorizationQueryParametersError" {
+		status = http.StatusBadRequest
+	}
+	return &refusal{Status: status, Code: refused.Code, Message: refused.Message}
+}
+
+// upload is a request's body, with an end to its length and to its silences.
+type upload struct {
+	body     io.Reader
+	left     int64
+	tooLarge error
+	idle     time.Duration
+	control  *http.ResponseController
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	// Deadlines are about the real clock, whatever Now says.
+	if err := u.control.SetReadDeadline(time.Now().Add(u.idle)); err != nil {
+		return 0, fmt.Errorf("set the read deadline: %w", err)
+	}
+	if err := u.control.SetWriteDeadline(time.Now().Add(2 * u.idle)); err != nil {
+		return 0, fmt.Errorf("set the write deadline: %w", err)
+	}
+	n, err := u.body.Read(p)
+	if u.left -= int64(n); u.left < 0 {
+		return n, u.tooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, &refusal{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: "Nothing came for too long. Nothing was kept."}
+	}
+	if err != nil && err != io.EOF {
+		return n, &refusal{Status: http.StatusBadRequest, Code: "IncompleteBody", Message: "The upload broke off before its end. Nothing was kept."}
+	}
+	return n, err
+}
+
+// checksum is one that the request gives for its body.
+type checksum struct {
+	header string
+	hash   hash.Hash
+	want   []byte
+}
+
+func (c checksum) check() error {
+	if string(c.hash.Sum(nil)) == string(c.want) {
+		return nil
+	}
+	return &refusal{Status: http.StatusBadRequest, Code: "BadDigest", Message: "The " + c.header + " you specified did not match what we received. Nothing was kept."}
+}
+
+// checksums gives those of the request's headers that S3 knows.
+func checksums(h http.Header) ([]checksum, error) {
+	var sums []checksum
+	for _, known := range []checksum{
+		{header: "Content-MD5", hash: md5.New()},
+		{header: "x-amz-checksum-crc32", hash: crc32.NewIEEE()},
+		{header: "x-amz-checksum-crc32c", hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))},
+		{header: "x-amz-checksum-crc64nvme", hash: crc64.New(crc64.MakeTable(0x9a6c9329ac4bc9b5))},
+		{header: "x-amz-checksum-sha1", hash: sha1.New()},
+		{header: "x-amz-checksum-sha256", hash: sha256.New()},
+	} {
+		value := h.Get(known.header)
+		if value == "" {
+			continue
+		}
+		want, err := base64.StdEncoding.DecodeString(value)
+		if err != nil || len(want) != known.hash.Size() {
+			return nil, &refusal{Status: http.StatusBadRequest, Code: "InvalidDigest", Message: "The " + known.header + " you specified is not valid."}
+		}
+		known.want = want
+		sums = append(sums, known)
+	}
+	return sums, nil
+}

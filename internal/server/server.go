@@ -1,0 +1,265 @@
+// Package server is the one place where the parts of Sesame are built and
+// connected, started, and stopped in reverse order.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"sesame/internal/blobs"
+	"sesame/internal/config"
+	"sesame/internal/importer"
+	"sesame/internal/jobs"
+	"sesame/internal/keyfile"
+	"sesame/internal/lists"
+	"sesame/internal/mailmanager"
+	"sesame/internal/metadb"
+	"sesame/internal/objects"
+	"sesame/internal/obs"
+	"sesame/internal/sigv4"
+	"sesame/internal/wire"
+)
+
+// Server is a running Sesame.
+type Server struct {
+	// URL is where clients on this machine reach it.
+	URL string
+	// NewRoot is the root access key that this start made, to be shown once; its ID
+	// is "" when there was one.
+	NewRoot config.Root
+
+	log      *slog.Logger
+	http     *http.Server
+	served   chan error
+	runner   *jobs.Runner
+	stopping atomic.Bool
+	cancel   context.CancelFunc // ends the housekeeping
+	tidied   chan struct{}
+	closers  []io.Closer // in the order they were opened
+}
+
+// What a request may take and how long.
+const (
+	maxBody        = 1 << 20 // bytes of an API request
+	maxInFlight    = 512     // API requests
+	maxUploads     = 64
+	readTimeout    = 30 * time.Second // of an API request
+	idleUpload     = 60 * time.Second // silence within an upload
+	maxDecompress  = 20               // an import file may be this many times MaxUpload when decompressed
+	housekeepEvery = time.Minute
+)
+
+// Start opens the data folder and serves. c must have passed Check. What Start
+// opened before it failed it has closed again.
+func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, err error) {
+	s = &Server{log: log, served: make(chan error, 1), tidied: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+			s = nil
+		}
+	}()
+
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return s, fmt.Errorf("make the data folder: %w", err)
+	}
+	lock, err := lockFolder(c.DataDir)
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, lock)
+	key, err := keyfile.Open(KeyPath(c.DataDir))
+	if err != nil {
+		return s, err
+	}
+	db, err := metadb.Open(ctx, DatabasePath(c.DataDir))
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, db)
+	if err := db.ReleaseLeases(ctx); err != nil {
+		return s, fmt.Errorf("take over the jobs of an earlier start: %w", err)
+	}
+	uploads, err := blobs.OpenFolder(filepath.Join(c.DataDir, "objects"))
+	if err != nil {
+		return s, err
+	}
+	spill := filepath.Join(c.DataDir, "spill")
+	if err := errors.Join(os.RemoveAll(spill), os.MkdirAll(spill, 0o700)); err != nil {
+		return s, fmt.Errorf("clear the spill folder: %w", err)
+	}
+	auditPath := c.AuditLog
+	if auditPath == "" {
+		auditPath = filepath.Join(c.DataDir, "audit.log")
+	}
+	audit, auditFile, err := obs.OpenAudit(auditPath)
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, auditFile)
+
+	callers := &callers{keys: metadb.AccessKeys{DB: db, File: key}, account: c.AccountID}
+	if s.NewRoot, err = callers.findRoot(ctx); err != nil {
+		return s, err
+	}
+
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return s, fmt.Errorf("cannot listen on %s: %w\nStop what uses the address, or choose another with --listen", c.Listen, err)
+	}
+	s.closers = append(s.closers, listener)
+	s.URL = config.ClientURL(listener.Addr().String(), c.TLSCert != "")
+	publicURL := c.PublicURL
+	if publicURL == "" {
+		publicURL = s.URL
+	}
+	public, err := url.Parse(publicURL)
+	if err != nil {
+		return s, fmt.Errorf("--public-url: %w", err)
+	}
+
+	limits := c.Limits()
+	metrics := obs.NewMetrics()
+	s.runner = &jobs.Runner{Workers: c.ImportWorkers, Poll: time.Second, Log: log}
+	imports := &importer.Service{
+		Store: db, Objects: uploads, Now: time.Now, NewID: newID, Wake: s.runner.Wake, Log: log, Counted: metrics.Lines,
+		Config: importer.Config{
+			Members: limits.Members, Running: limits.RunningImports,
+			MaxBytes: maxDecompress * c.MaxUpload, Memory: c.ImportMemory, SpillDir: spill,
+		},
+	}
+	s.runner.Claim = imports.Claim
+	addressLists := &lists.Service{
+		Store: db, Now: time.Now, NewID: newID, Discard: imports.Discard,
+		Limits: lists.Limits{Lists: limits.Lists, Members: limits.Members, Tags: limits.Tags},
+	}
+	door := &objects.Door{
+		PublicURL: public, Region: c.Region, Uploads: imports, MaxUpload: c.MaxUpload, Idle: idleUpload,
+		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},
+		Slots:       make(chan struct{}, maxUploads),
+		Now:         time.Now, NewID: newRequestID, Log: log, Received: metrics.Uploaded,
+	}
+	api := &mailmanager.API{
+		Region: c.Region, Lists: addressLists, Imports: imports, Now: time.Now, UploadURL: door.UploadURL,
+		Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
+	}
+	mailManager := api.Service()
+	edge := &wire.Edge{
+		Services: []*wire.Service{mailManager},
+		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: api.SesameOperations()},
+		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: c.Region, Service: "ses"}, MaxBody: maxBody, Skew: 15 * time.Minute, Now: time.Now},
+		Key:      callers.find, Throttle: wire.NewThrottle(limits.Rate, limits.Burst), MaxInFlight: maxInFlight,
+		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Observe: metrics.Request,
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("/objects/", door)
+	mux.Handle("GET /metrics", metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { s.ready(w, r, db) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "This is Sesame, Amazon SES's bulk side, self-hosted.\nPoint an AWS SDK or the AWS CLI at this address as its endpoint URL.\n")
+	})
+	mux.Handle("/", edge.Handler())
+	s.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, WriteTimeout: 2 * readTimeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return s, fmt.Errorf("read --tls-cert and --tls-key: %w", err)
+		}
+		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+
+	s.runner.Start()
+	housekeeping, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go s.housekeep(housekeeping, addressLists, imports)
+	go func() {
+		if s.http.TLSConfig != nil {
+			s.served <- s.http.ServeTLS(listener, "", "")
+		} else {
+			s.served <- s.http.Serve(listener)
+		}
+	}()
+	return s, nil
+}
+
+// KeyPath is where a data folder has its key file.
+func KeyPath(dataDir string) string { return filepath.Join(dataDir, "secret.key") }
+
+// DatabasePath is where a data folder has its database.
+func DatabasePath(dataDir string) string { return filepath.Join(dataDir, "sesame.db") }
+
+// Served gives the error by which serving ended before it was stopped.
+func (s *Server) Served() <-chan error { return s.served }
+
+// Stop takes no more requests, lets those in hand finish until ctx ends, gives
+// running jobs back, and closes the data folder.
+func (s *Server) Stop(ctx context.Context) error {
+	s.stopping.Store(true)
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		s.log.Warn("some requests did not finish in time", "error", err)
+		err = s.http.Close()
+	}
+	return errors.Join(err, s.close())
+}
+
+func (s *Server) close() error {
+	if s.cancel != nil {
+		s.cancel()
+		<-s.tidied
+		s.runner.Stop()
+	}
+	var all error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+// housekeep frees what deleted lists and lost uploads take.
+func (s *Server) housekeep(ctx context.Context, l *lists.Service, i *importer.Service) {
+	defer close(s.tidied)
+	for {
+		if err := errors.Join(l.Purge(ctx), i.Sweep(ctx)); err != nil && ctx.Err() == nil {
+			s.log.Error("housekeeping", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(housekeepEvery):
+		}
+	}
+}
+
+func (s *Server) ready(w http.ResponseWriter, r *http.Request, db *metadb.DB) {
+	if s.stopping.Load() {
+		http.Error(w, "stopping", http.StatusServiceUnavailable)
+		return
+	}
+	if err := db.Ping(r.Context()); err != nil {
+		s.log.Error("not ready", "error", err)
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ok\n")
+}

@@ -1,0 +1,221 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"reflect"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"sesame/internal/iam"
+	"sesame/internal/sigv4"
+)
+
+// Edge answers API requests. Fill it in and use Handler.
+type Edge struct {
+	Services []*Service // found by X-Amz-Target and by RPC path
+	Sesame   *Service   // Sesame's own operations, under /sesame/v1/
+
+	// Verifier proves signatures; its Secret is set for each request by Edge.
+	Verifier sigv4.Verifier
+	// Key finds a usable access key and its policy; ok is false when there is none.
+	Key func(ctx context.Context, id string) (key iam.Key, policy *iam.Policy, ok bool, err error)
+
+	Throttle    *Throttle
+	MaxInFlight int // requests being answered at once; more are told to come back
+	Now         func() time.Time
+	NewID       func() string // request ids
+	Log         *slog.Logger  // one line a request
+	Audit       *slog.Logger  // one line a change, or refused change
+	Observe     func(operation, code string, d time.Duration)
+}
+
+// outcome is what the log, the audit and the metrics say of a request.
+type outcome struct {
+	operation string
+	write     bool
+	caller    Caller
+	resource  string
+	code      string // "OK" or the error's code
+	cause     error  // what the operator should know and the client should not
+}
+
+// Handler is the edge as an http.Handler.
+func (e *Edge) Handler() http.Handler {
+	patterns := patternsOf(append(e.Services[:len(e.Services):len(e.Services)], e.Sesame))
+	slots := make(chan struct{}, e.MaxInFlight)
+	json10, rpcCBOR, sesameJSON := newJSON10(), newCBOR(), newSesameJSON()
+
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := e.Now()
+		o := outcome{operation: "-", code: "OK"}
+		o.caller.RequestID = e.NewID()
+		w.Header().Set("X-Amzn-RequestId", o.caller.RequestID)
+
+		service, name, codec := e.route(r, json10, rpcCBOR, sesameJSON)
+		var out any
+		select {
+		case slots <- struct{}{}:
+			out = e.answer(r, service, name, codec, patterns, &o)
+			<-slots
+		default:
+			out = Errorf("ServiceUnavailable", "The server is answering as many requests as it can. Try again.")
+		}
+		if refusal, refused := out.(*Error); refused {
+			o.code = refusal.Code
+			codec.refuse(w, service, refusal)
+		} else {
+			codec.output(w, out)
+		}
+		e.report(r, o, e.Now().Sub(start))
+	})
+}
+
+// route tells the protocols apart (aws-facts 0.1, 0.2).
+func (e *Edge) route(r *http.Request, json10, rpcCBOR, sesameJSON codec) (*Service, string, codec) {
+	if name, ours := strings.CutPrefix(r.URL.Path, "/sesame/v1/"); ours {
+		return e.Sesame, name, sesameJSON
+	}
+	target := r.Header.Get("X-Amz-Target")
+	if r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" && target == "" && r.Header.Get("X-Amzn-Target") == "" {
+		segments := strings.Split(r.URL.Path, "/")
+		if n := len(segments); n >= 4 && segments[n-4] == "service" && segments[n-2] == "operation" {
+			for _, s := range e.Services {
+				if segments[n-3] == s.Target || segments[n-3] == s.Namespace+"."+s.Target {
+					return s, segments[n-1], rpcCBOR
+				}
+			}
+		}
+		return nil, "", rpcCBOR
+	}
+	for _, s := range e.Services {
+		if name, ok := strings.CutPrefix(target, s.Target+"."); ok && r.URL.Path == "/" && r.Header.Get("Smithy-Protocol") == "" {
+			return s, name, json10
+		}
+	}
+	return nil, "", json10
+}
+
+// answer does everything between routing and writing. It returns the output or
+// an *Error, and notes in o what happened.
+func (e *Edge) answer(r *http.Request, s *Service, name string, c codec, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.cause = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			out = internalFailure(o)
+		}
+	}()
+	ctx := r.Context()
+
+	var key iam.Key
+	verifier := e.Verifier
+	verifier.Secret = func(ctx context.Context, id string) (string, bool, error) {
+		k, policy, ok, err := e.Key(ctx, id)
+		key, o.caller.Policy = k, policy
+		return k.Secret, ok, err
+	}
+	accessKeyID, body, err := verifier.Verify(r)
+	if refusal := new(sigv4.Error); errors.As(err, &refusal) {
+		return &Error{Code: refusal.Code, Message: refusal.Message}
+	}
+	if err != nil {
+		return e.refusal(err, o)
+	}
+	o.caller.AccessKeyID, o.caller.Account, o.caller.ARN = accessKeyID, key.Account, key.ARN()
+
+	if s == nil || r.Method != http.MethodPost {
+		return Errorf("UnknownOperationException", "This address has no operation for that request.")
+	}
+	op, ok := s.operation(name)
+	if !ok {
+		return Errorf("UnknownOperationException", "The operation is not one that Sesame has.")
+	}
+	o.operation, o.write = op.Name, op.Write
+	if !e.Throttle.allow(o.caller.Account, op.Name, e.Now()) {
+		return Errorf("ThrottlingException", "Rate exceeded")
+	}
+
+	tree, err := c.decode(body)
+	if err != nil {
+		return serialization("The request body is malformed.")
+	}
+	in := reflect.New(op.Input)
+	if refusal := bind(tree, in.Elem()); refusal != nil {
+		return refusal
+	}
+	if refusal := check(in.Interface(), patterns); refusal != nil {
+		return refusal
+	}
+
+	// The decision needs the resource that the input names, so it comes after
+	// the input has been checked, and before anything is looked at for the caller.
+	access, err := op.access(ctx, o.caller, in.Interface())
+	if err != nil {
+		return e.refusal(err, o)
+	}
+	o.resource = access.Resource
+	if refusal := decide(o.caller, s.IAMPrefix+":"+op.Name, access); refusal != nil {
+		return refusal
+	}
+	out, err = op.call(ctx, o.caller, in.Interface())
+	if err != nil {
+		return e.refusal(err, o)
+	}
+	return out
+}
+
+func decide(c Caller, action string, a Access) *Error {
+	decision := c.Policy.Decide(iam.Request{
+		Action: action, Resource: a.Resource,
+		RequestTags: a.RequestTags, TagKeys: a.TagKeys, ResourceTags: a.ResourceTags,
+	})
+	because := "because no identity-based policy allows the " + action + " action"
+	switch decision {
+	case iam.Allow:
+		return nil
+	case iam.ExplicitDeny:
+		because = "with an explicit deny in an identity-based policy"
+	}
+	return Errorf("AccessDeniedException", "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, a.Resource, because)
+}
+
+// refusal turns an operation's error into what the client sees.
+func (e *Edge) refusal(err error, o *outcome) *Error {
+	if refusal := new(Error); errors.As(err, &refusal) {
+		return refusal
+	}
+	o.cause = err
+	if errors.Is(err, context.Canceled) {
+		return Errorf("ServiceUnavailable", "The request was given up before it was answered.")
+	}
+	return internalFailure(o)
+}
+
+func internalFailure(o *outcome) *Error {
+	return Errorf("InternalFailure", "Something went wrong inside the server; its log says what under request id %s.", o.caller.RequestID)
+}
+
+func (e *Edge) report(r *http.Request, o outcome, d time.Duration) {
+	e.Observe(o.operation, o.code, d)
+	source, _, _ := net.SplitHostPort(r.RemoteAddr)
+	attrs := []any{
+		"request_id", o.caller.RequestID, "operation", o.operation, "code", o.code,
+		"account", o.caller.Account, "access_key", o.caller.AccessKeyID, "source", source,
+		"ms", float64(d.Microseconds()) / 1000,
+	}
+	if o.cause != nil {
+		e.Log.Error("request failed", append(attrs, "error", o.cause)...)
+	} else {
+		e.Log.Info("request", attrs...)
+	}
+	if o.write {
+		e.Audit.Info(o.operation, "request_id", o.caller.RequestID, "caller", o.caller.ARN,
+			"access_key", o.caller.AccessKeyID, "source", source, "resource", o.resource, "result", o.code)
+	}
+}

@@ -1,0 +1,102 @@
+// Package wire is the edge that every API request passes: request id, limits,
+// who is calling, decoding, constraints, what the caller may do, throttling,
+// the operation itself, and the answer in the protocol the question came in.
+//
+// It promises that an operation sees only input that satisfies every declared
+// constraint, from a caller who may ask for it, and that whatever the operation
+// returns reaches the client in the service's own form. It knows protocols and
+// no service: services hand it their operation table.
+//
+// It may import sigv4 and iam, and nothing else of Sesame.
+package wire
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"sesame/internal/iam"
+)
+
+// Caller is who sent a request, as proved by its signature.
+type Caller struct {
+	AccessKeyID string
+	Account     string // 12 digits
+	ARN         string // arn:aws:iam::{account}:user/{name}
+	RequestID   string
+	Policy      *iam.Policy
+}
+
+// Access is what an operation's input asks access to.
+type Access struct {
+	Resource     string            // ARN, or "*"
+	RequestTags  map[string]string // tags the request would set
+	TagKeys      []string          // keys of the tags the request would set or remove
+	ResourceTags map[string]string // tags the resource has
+}
+
+// Operation is one entry of a service's table. Build it with Op.
+type Operation struct {
+	Name   string
+	Errors []string // codes of the errors that the model declares for it
+	Write  bool     // changes something, so it leaves an audit line
+
+	Input  reflect.Type // the input struct, constraints as tags (see constraints.go)
+	Output reflect.Type
+
+	access func(ctx context.Context, c Caller, in any) (Access, error)
+	call   func(ctx context.Context, c Caller, in any) (any, error)
+}
+
+// Op declares an operation: its name, the access its input needs, its handler,
+// and the errors its model declares. access runs after the input has been
+// checked; an error from it is answered like one from the handler.
+func Op[I, O any](name string, write bool,
+	access func(context.Context, Caller, *I) (Access, error),
+	handle func(context.Context, Caller, *I) (*O, error),
+	errors ...string,
+) Operation {
+	return Operation{
+		Name: name, Errors: errors, Write: write,
+		Input: reflect.TypeFor[I](), Output: reflect.TypeFor[O](),
+		access: func(ctx context.Context, c Caller, in any) (Access, error) { return access(ctx, c, in.(*I)) },
+		call: func(ctx context.Context, c Caller, in any) (any, error) {
+			out, err := handle(ctx, c, in.(*I))
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// Service is one API: its names on the wire and its operations.
+type Service struct {
+	Namespace  string         // Smithy namespace of its shapes, "com.amazonaws.mailmanager"
+	Target     string         // name in X-Amz-Target and in RPC paths, "MailManagerSvc"
+	IAMPrefix  string         // "ses": actions are IAMPrefix:OperationName
+	Errors     map[string]int // the model's errors and their httpError status
+	Operations []Operation
+}
+
+func (s *Service) operation(name string) (*Operation, bool) {
+	for i := range s.Operations {
+		if s.Operations[i].Name == name {
+			return &s.Operations[i], true
+		}
+	}
+	return nil, false
+}
+
+// Error is a refusal that the client sees.
+type Error struct {
+	Code    string // shape name, "ConflictException"
+	Message string
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Errorf makes an Error.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
