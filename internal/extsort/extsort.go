@@ -10,9 +10,9 @@
 package extsort
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 )
 
 // Config says where and in how much memory to sort.
@@ -41,7 +41,7 @@ type Record struct {
 }
 
 var (
-	errClosed = errors.New("extsort: the sorter is closed")
+	errClosed = errors.New("extsort: it is closed")
 	errSorted = errors.New("extsort: the adding has ended")
 )
 
@@ -148,7 +148,7 @@ func (r *Runs) Walk(after []byte) (*Iterator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Iterator{in: m, after: after, skip: after != nil}, nil
+	return &Iterator{in: m, after: bytes.Clone(after), skip: after != nil}, nil
 }
 
 // Close removes every file. It may be called twice, and before or after the
@@ -156,4 +156,44 @@ func (r *Runs) Walk(after []byte) (*Iterator, error) {
 func (r *Runs) Close() error {
 	r.mem = nil
 	return r.spill.close()
+}
+
+// records gives records in ascending order of key (bytes.Compare).
+type records interface {
+	next() (Record, error) // io.EOF at the end
+	close() error
+}
+
+// Iterator gives the distinct records in ascending order of key. It is for one
+// goroutine.
+type Iterator struct {
+	in     records
+	after  []byte
+	skip   bool // records up to after are still to be passed over
+	closed bool
+}
+
+// Next gives the next record, io.EOF after the last, or what went wrong with
+// reading a run.
+func (it *Iterator) Next() (Record, error) {
+	if it.closed {
+		return Record{}, errClosed
+	}
+	for {
+		r, err := it.in.next()
+		if err != nil {
+			return Record{}, err
+		}
+		if it.skip && bytes.Compare(r.Key, it.after) <= 0 {
+			continue
+		}
+		it.skip = false
+		return r, nil
+	}
+}
+
+// Close closes the files that the iterator reads. It may be called twice.
+func (it *Iterator) Close() error {
+	it.closed = true
+	return it.in.close()
 }

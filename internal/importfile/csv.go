@@ -32,12 +32,13 @@ func openCSV(w *window, validEntry func([]byte) bool) (*csvFile, error) {
 		}
 	}
 	w.rewind()
-	if err := w.ensure(w.maxLine + 2); err != nil {
+	data, err := w.peek(w.maxLine + 1)
+	if err != nil {
 		return nil, err
 	}
-	line, _, _ := bytes.Cut(w.bytes(), []byte{'\n'})
+	line, _, _ := bytes.Cut(data, []byte{'\n'})
 	c.sep = separator(line)
-	if column, size := c.header(); column >= 0 {
+	if column, size := c.header(data); column >= 0 {
 		c.column = column
 		w.pass(size)
 		return c, nil
@@ -46,7 +47,7 @@ func openCSV(w *window, validEntry func([]byte) bool) (*csvFile, error) {
 	// separator is a comma: an entry may hold a semicolon, and only a header
 	// tells the two apart.
 	c.sep = ','
-	rec := c.record()
+	rec := record{data: data, sep: c.sep, max: w.maxLine}
 	first, doubled, _, ok := rec.field()
 	if doubled {
 		first = undouble(nil, first)
@@ -62,14 +63,14 @@ func noHeader(number int64, line []byte) error {
 		`one of them "address", but found ` + found(line, CSV)}
 }
 
-// header gives the address column of the record at the front and the size of
-// the record, or -1 if there is no such column.
+// header gives the address column of the record that data begins with and the
+// size of the record, or -1 if there is no such column.
 //
 // Where several columns could be meant the more telling name wins, since an
 // "address" beside an "email" is a street.
-func (c *csvFile) header() (column, size int) {
+func (c *csvFile) header(data []byte) (column, size int) {
 	column, best := -1, 0
-	rec := c.record()
+	rec := record{data: data, sep: c.sep, max: c.w.maxLine}
 	for n := 0; ; n++ {
 		name, _, last, ok := rec.field()
 		if !ok {
@@ -190,10 +191,11 @@ func (c *csvFile) blank(line []byte) bool {
 // come in pairs: the whole is linear.
 func (c *csvFile) quoted() (Item, error) {
 	w := c.w
-	if err := w.ensure(w.maxLine + 2); err != nil {
+	data, err := w.peek(w.maxLine + 1)
+	if err != nil {
 		return Item{}, err
 	}
-	rec := c.record()
+	rec := record{data: data, sep: c.sep, max: w.maxLine}
 	var value []byte
 	var doubled, has, last bool
 	for n := 0; !last; n++ {
@@ -233,16 +235,9 @@ func (c *csvFile) item(number int64, value, line []byte) Item {
 	return Item{Line: number, Value: value}
 }
 
-// record gives the record at the front for reading. The window must hold
-// maxLine+2 bytes or all that is left.
-func (c *csvFile) record() record {
-	data := c.w.bytes()
-	return record{data: data[:min(len(data), c.w.maxLine+1)], sep: c.sep, max: c.w.maxLine}
-}
-
 // record cuts one record into fields (RFC 4180 section 2).
 type record struct {
-	data []byte
+	data []byte // one byte more than the longest record, or all that is left
 	sep  byte
 	max  int // longest record without its line feed
 	pos  int // where the next field begins, or after the last one the next record

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"unicode/utf8"
 )
@@ -16,6 +18,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add([]byte("address\na@example.com\n\"b@example.com\",x\n"), uint16(64))
 	f.Add(gzipped(f, plainCSV), uint16(16))
 	f.Add(zstandard(f, plainCSV), uint16(16))
+	addCases(f, "csv")
 	f.Fuzz(func(t *testing.T, data []byte, maxLine uint16) { fuzzRead(t, data, CSV, maxLine) })
 }
 
@@ -23,6 +26,7 @@ func FuzzJSON(f *testing.F) {
 	f.Add([]byte(`{"items":[{"address":"a@example.com"}]}`), uint16(64))
 	f.Add([]byte("{\"address\":\"a@example.com\"}\n{}\n"), uint16(64))
 	f.Add([]byte(`["\ud834\udd1e",{"address":"\u0061"},[1.5e-7,null]]`), uint16(16))
+	addCases(f, "json")
 	f.Fuzz(func(t *testing.T, data []byte, maxLine uint16) {
 		fuzzRead(t, data, JSON, maxLine)
 		// The nesting limit is the only difference from encoding/json.
@@ -31,6 +35,21 @@ func FuzzJSON(f *testing.F) {
 			t.Errorf("isJSON is %v, json.Valid %v: %q", isJSON(line), json.Valid(line), line)
 		}
 	})
+}
+
+// addCases makes the case files of a format seeds.
+func addCases(f *testing.F, ext string) {
+	names, err := filepath.Glob("testdata/cases/*." + ext)
+	if err != nil || len(names) == 0 {
+		f.Fatal("no cases", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, uint16(256))
+	}
 }
 
 func fuzzRead(t *testing.T, data []byte, format Format, maxLine uint16) {

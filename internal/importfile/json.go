@@ -16,10 +16,11 @@ func openJSON(w *window) (interface{ next() (Item, error) }, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	if err := w.ensure(w.maxLine + 2); err != nil {
+	data, err := w.peek(w.maxLine + 1)
+	if err != nil {
 		return nil, err
 	}
-	line, _, _ := bytes.Cut(w.bytes(), []byte{'\n'})
+	line, _, _ := bytes.Cut(data, []byte{'\n'})
 	if line[0] != '{' && line[0] != '[' || looksLike(line, "") != "" {
 		return nil, notADocument(w.line, line)
 	}

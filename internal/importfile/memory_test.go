@@ -31,7 +31,7 @@ func (e *endless) Read(p []byte) (int, error) {
 // TestMemory reads files made to be held in memory. What is allocated from
 // Open to Close, garbage included, must not depend on their size.
 func TestMemory(t *testing.T) {
-	const size, bound = 32 << 20, 2 << 20
+	const size, bound = 8 << 20, 1 << 20
 	bomb := gzipped(t, strings.Repeat("a", size))
 	for _, c := range []struct {
 		name   string

@@ -30,7 +30,7 @@ func newWindow(src *source, maxLine int) *window {
 }
 
 // fill reads at least one more byte. It gives io.EOF or what else ended the
-// text. The caller must not hold more than maxLine+2 bytes.
+// text. The caller must not hold more than maxLine+1 bytes.
 func (w *window) fill() error {
 	if w.lo == w.hi {
 		w.base += int64(w.lo)
@@ -55,21 +55,19 @@ func (w *window) fill() error {
 	return w.err
 }
 
-// ensure makes the window hold n bytes, or all that is left; n is at most
-// maxLine+2. It gives no io.EOF.
-func (w *window) ensure(n int) error {
+// peek gives the n bytes at the front, or all that is left, without moving; n
+// is at most maxLine+1. What it gives does not depend on how much the window
+// holds by chance. It gives no io.EOF.
+func (w *window) peek(n int) ([]byte, error) {
 	for w.hi-w.lo < n {
 		if err := w.fill(); err == io.EOF {
-			return nil
+			break
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return w.buf[w.lo:min(w.hi, w.lo+n)], nil
 }
-
-// bytes gives all that the window holds.
-func (w *window) bytes() []byte { return w.buf[w.lo:w.hi] }
 
 // pass moves past the first n bytes, a number of whole lines.
 func (w *window) pass(n int) {

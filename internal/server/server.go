@@ -53,7 +53,7 @@ type Server struct {
 // What a request may take and how long.
 const (
 	maxBody        = 1 << 20 // bytes of an API request
-	maxInFlight    = 512     // API requests
+	maxInFlight    = 256     // API requests
 	maxUploads     = 64
 	readTimeout    = 30 * time.Second // of an API request
 	idleUpload     = 60 * time.Second // silence within an upload

@@ -387,3 +387,71 @@ func TestSignedHeadersThatNetHTTPMoves(t *testing.T) {
 		t.Errorf("content-length of a chunked body = %q", value)
 	}
 }
+
+// TestSkewIsInclusive: a signature of exactly the oldest or newest time is good.
+func TestSkewIsInclusive(t *testing.T) {
+	noExpiry := honestQuery()
+	noExpiry.expires = ""
+	for _, test := range []struct {
+		name, now string
+		f         forgery
+	}{
+		{"oldest", "20150830T125100Z", honest()},
+		{"newest", "20150830T122100Z", honest()},
+		{"oldest query", "20150830T133600Z", honestQuery()},
+		{"oldest query without expiry", "20150830T125100Z", noExpiry},
+		{"newest query", "20150830T122100Z", honestQuery()},
+	} {
+		if _, _, err := newVerifier(t, test.now, Scope{"us-east-1", "ses"}).Verify(test.f.request(t)); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// TestLongKeyIDIsNotLookedUp: what cannot be a key id does not reach the store.
+func TestLongKeyIDIsNotLookedUp(t *testing.T) {
+	v := newVerifier(t, "20150830T123600Z", Scope{"us-east-1", "ses"})
+	var asked []string
+	v.Secret = func(_ context.Context, id string) (string, bool, error) {
+		asked = append(asked, id)
+		return "", false, nil
+	}
+	longest := strings.Repeat("A", maxKeyID)
+	for _, id := range []string{longest, longest + "A"} {
+		f := honest()
+		f.credential = id + "/20150830/us-east-1/ses/aws4_request"
+		if _, _, err := v.Verify(f.request(t)); codeOf(err) != "UnrecognizedClientException" {
+			t.Error(err)
+		}
+	}
+	if len(asked) != 1 || asked[0] != longest {
+		t.Errorf("looked up %q", asked)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"", ""},
+		{"a/b é", "a/b é"},
+		{"a;Signature=5ec1e7", "a;..."},
+		{"a\xffb", "a\uFFFDb"},
+		{strings.Repeat("x", 200), strings.Repeat("x", 200)},
+		{strings.Repeat("x", 201), strings.Repeat("x", 200) + "..."},
+		{strings.Repeat("x", 199) + "é", strings.Repeat("x", 199) + "\uFFFD..."},
+	} {
+		if got := quote(test.in); got != test.want {
+			t.Errorf("quote(%q) = %q, want %q", test.in, got, test.want)
+		}
+	}
+}
+
+// TestHeaderValue: HTTP/1 readers trim values, but not every reader need.
+func TestHeaderValue(t *testing.T) {
+	r := &http.Request{Host: "h", ContentLength: -1, Header: http.Header{"X-A": {"  a   b ", "\tc", ""}}}
+	if value, found := headerValue(r, "x-a"); value != "a b,c," || !found {
+		t.Errorf("headerValue = %q, %v", value, found)
+	}
+	if value, found := headerValue(r, "x-b"); found {
+		t.Errorf("headerValue of what is missing = %q", value)
+	}
+}

@@ -1,0 +1,190 @@
+package extsort
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"io"
+	"math"
+	"slices"
+	"sort"
+)
+
+// table holds records in a fixed arena and sorts an index of them.
+type table struct {
+	size  int    // bytes of arena and index together
+	arena []byte // records: key, length of the value as uvarint, value
+	index []item
+}
+
+// item is one record of the arena. Arrival order is the order of at.
+type item struct {
+	prefix uint64 // eight bytes of the key, big-endian; which eight, sort knows
+	at     uint32 // where the record begins
+	key    uint32 // length of the key
+}
+
+const itemSize = 16
+
+func newTable(size int) *table { return &table{size: size} }
+
+func (t *table) len() int { return len(t.index) }
+
+func (t *table) reset() { t.arena, t.index = t.arena[:0], t.index[:0] }
+
+// add copies a record; it gives false if there is no room.
+func (t *table) add(key, value []byte) bool {
+	if t.arena == nil {
+		// A third for the index fits records of 32 bytes, an address and a
+		// little more.
+		t.arena = make([]byte, 0, min(t.size/3*2, math.MaxUint32))
+		t.index = make([]item, 0, max(t.size/3/itemSize, 1))
+	}
+	// The lengths are compared one by one: their sum may overflow.
+	room := cap(t.arena) - len(t.arena) - binary.MaxVarintLen64
+	if len(t.index) == cap(t.index) || len(key) > room || len(value) > room-len(key) {
+		return false
+	}
+	t.index = append(t.index, item{prefix: prefix(key), at: uint32(len(t.arena)), key: uint32(len(key))})
+	t.arena = append(t.arena, key...)
+	t.arena = binary.AppendUvarint(t.arena, uint64(len(value)))
+	t.arena = append(t.arena, value...)
+	return true
+}
+
+// prefix gives the first eight bytes of key as a number that orders as they
+// do. A shorter key is filled up with zeros.
+func prefix(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (t *table) key(it item) []byte { return t.arena[it.at : it.at+it.key] }
+
+func (t *table) value(it item) []byte {
+	b := t.arena[it.at+it.key:]
+	n, used := binary.Uvarint(b)
+	return b[used : used+int(n)]
+}
+
+// sort orders the index by key, and equal keys by arrival.
+//
+// It is a radix sort from the most significant byte on, in place (McIlroy,
+// Bostic and McIlroy, Engineering Radix Sort, 1993), eight bytes of the key
+// being at hand in the index. That leaves the arena, and with it most cache
+// misses, alone: it takes half the time of a comparison sort.
+func (t *table) sort() { t.sortFrom(t.index, 0, 56) }
+
+const (
+	fewItems  = 64  // so few are sorted by comparing
+	fewLevels = 128 // beyond so many bytes that keys share they are compared too
+)
+
+// sortFrom orders items whose keys agree in the first depth bytes, whose
+// prefix holds the eight bytes from there, and agrees above the byte at shift.
+func (t *table) sortFrom(items []item, depth uint32, shift int) {
+	switch {
+	case len(items) <= fewItems || depth > fewLevels:
+		slices.SortFunc(items, func(a, b item) int {
+			if a.prefix != b.prefix {
+				return cmp.Compare(a.prefix, b.prefix)
+			}
+			if c := bytes.Compare(t.key(a)[depth:], t.key(b)[depth:]); c != 0 {
+				return c
+			}
+			return cmp.Compare(a.at, b.at)
+		})
+		return
+	case shift < 0:
+		t.sortAlike(items, depth)
+		return
+	}
+	var at, end [256]int // of each byte's items: the next to place, and the end
+	for i := range items {
+		end[byte(items[i].prefix>>shift)]++
+	}
+	sum := 0
+	for b := range end {
+		at[b] = sum
+		sum += end[b]
+		end[b] = sum
+	}
+	for b := range end {
+		for at[b] < end[b] {
+			it := items[at[b]]
+			for d := byte(it.prefix >> shift); int(d) != b; d = byte(it.prefix >> shift) {
+				it, items[at[d]] = items[at[d]], it
+				at[d]++
+			}
+			items[at[b]] = it
+			at[b]++
+		}
+	}
+	start := 0
+	for _, end := range end {
+		if end-start > 1 {
+			t.sortFrom(items[start:end], depth, shift-8)
+		}
+		start = end
+	}
+}
+
+// sortAlike orders items of equal prefix.
+func (t *table) sortAlike(items []item, depth uint32) {
+	// A key that ends inside the prefix was filled up with zeros there, as
+	// the others are: it is the beginning of all longer ones.
+	ended := 0
+	for i, it := range items {
+		if it.key <= depth+8 {
+			items[ended], items[i] = it, items[ended]
+			ended++
+		}
+	}
+	slices.SortFunc(items[:ended], func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.at, b.at))
+	})
+	longer := items[ended:]
+	for i := range longer {
+		longer[i].prefix = prefix(t.key(longer[i])[depth+8:])
+	}
+	t.sortFrom(longer, depth+8, 56)
+}
+
+// walk gives the records of a sorted table from the first key greater than
+// after, or from the first if after is nil.
+func (t *table) walk(after []byte) *tableWalk {
+	w := &tableWalk{table: t, left: t.index}
+	if after != nil {
+		w.left = t.index[sort.Search(len(t.index), func(i int) bool { return bytes.Compare(t.key(t.index[i]), after) > 0 }):]
+	}
+	return w
+}
+
+type tableWalk struct {
+	table *table
+	left  []item
+}
+
+func (w *tableWalk) next() (Record, error) {
+	if len(w.left) == 0 {
+		return Record{}, io.EOF
+	}
+	first := w.left[0]
+	key := w.table.key(first)
+	n := 1
+	// Equal keys have equal prefixes, whichever eight bytes those are by now.
+	for n < len(w.left) && w.left[n].prefix == first.prefix && bytes.Equal(w.table.key(w.left[n]), key) {
+		n++
+	}
+	w.left = w.left[n:]
+	return Record{Key: key, Value: w.table.value(first), Count: int64(n)}, nil
+}
+
+func (w *tableWalk) close() error {
+	w.left = nil
+	return nil
+}
