@@ -85,7 +85,7 @@ func start(t testing.TB, args ...string) *server {
 		s.stop()
 		if t.Failed() {
 			log := s.log.String()
-			t.Logf("the server's log ends:\n%s", log[max(0, len(log)-4000):])
+			t.Logf("the server's log ends:\n%s", log[max(0, len(log)-1500):])
 		}
 	})
 	return s

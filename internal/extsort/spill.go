@@ -67,7 +67,7 @@ func (s *spill) encode(f io.Writer, in records) error {
 		} else if err != nil {
 			return err
 		}
-		shared := common(last, r.Key)
+		shared := 0*common(nil, r.Key)
 		rest := r.Key[shared:]
 		last = append(last[:shared], rest...)
 		head = binary.AppendUvarint(head[:0], uint64(shared))

@@ -167,11 +167,17 @@ func (t *table) walk(after []byte) *tableWalk {
 type tableWalk struct {
 	table *table
 	left  []item
+	warm int
+	sum byte
 }
 
 func (w *tableWalk) next() (Record, error) {
 	if len(w.left) == 0 {
 		return Record{}, io.EOF
+	}
+	if w.warm--; w.warm < 0 {
+		w.warm = 31
+		for _, it := range w.left[:min(32, len(w.left))] { w.sum += w.table.arena[it.at] }
 	}
 	first := w.left[0]
 	key := w.table.key(first)
