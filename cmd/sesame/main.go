@@ -106,6 +106,11 @@ func fileResolver(r io.Reader) (kong.Resolver, error) {
 		return nil, err
 	}
 	return kong.ResolverFunc(func(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				return nil, nil // the environment goes before the file
+			}
+		}
 		if v, ok := values[flag.Name]; ok {
 			return fmt.Sprint(v), nil
 		}

@@ -58,7 +58,7 @@ func New(cfg Config) *Sorter {
 	if cfg.Memory <= 0 {
 		cfg.Memory = DefaultMemory
 	}
-	return &Sorter{mem: newTable(cfg.Memory), spill: &spill{dir: cfg.Dir, buffer: readBuffer(cfg.Memory)}}
+	return &Sorter{mem: newTable(cfg.Memory), spill: &spill{dir: cfg.Dir, buffer: readBuffer(cfg.Memory), fanIn: maxFanIn}}
 }
 
 // Add takes a record; it copies key and value. The value may be empty. The
@@ -112,7 +112,7 @@ func (s *Sorter) Sorted() (*Runs, error) {
 	}
 	// The memory is given back before merging takes buffers.
 	s.mem, s.err = nil, errSorted
-	if err := s.spill.narrow(maxFanIn); err != nil {
+	if err := s.spill.narrow(); err != nil {
 		s.err = err
 		return nil, err
 	}

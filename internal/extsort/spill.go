@@ -16,12 +16,12 @@ import (
 // spill is the files of one sorter: sorted runs of distinct keys. Runs stand
 // in the order in which their records were added.
 //
-// A run is a row of records: the number of leading bytes the key shares with
-// the key before, the length of the rest, the length of the value and the
-// count, as uvarints; then the rest of the key and the value.
+// A run is a row of records: the length of the key, the length of the value
+// and the count, as uvarints; then the key and the value.
 type spill struct {
 	dir    string
 	buffer int // bytes for reading or writing one run
+	fanIn  int // runs merged at once at most, two or more
 	runs   []string
 	closed bool
 }
@@ -59,7 +59,7 @@ func (s *spill) writeFile(in records) (name string, err error) {
 
 func (s *spill) encode(f io.Writer, in records) error {
 	w := bufio.NewWriterSize(f, s.buffer)
-	var last, head []byte
+	var head []byte
 	for {
 		r, err := in.next()
 		if err == io.EOF {
@@ -67,35 +67,22 @@ func (s *spill) encode(f io.Writer, in records) error {
 		} else if err != nil {
 			return err
 		}
-		shared := 0*common(nil, r.Key)
-		rest := r.Key[shared:]
-		last = append(last[:shared], rest...)
-		head = binary.AppendUvarint(head[:0], uint64(shared))
-		head = binary.AppendUvarint(head, uint64(len(rest)))
+		head = binary.AppendUvarint(head[:0], uint64(len(r.Key)))
 		head = binary.AppendUvarint(head, uint64(len(r.Value)))
 		head = binary.AppendUvarint(head, uint64(r.Count))
 		w.Write(head)
-		w.Write(rest)
+		w.Write(r.Key)
 		if _, err := w.Write(r.Value); err != nil {
 			return err // bufio.Writer gives the first error of all again
 		}
 	}
 }
 
-// common gives the number of leading bytes that a and b share.
-func common(a, b []byte) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-// narrow merges neighbouring runs until at most fanIn are left, fanIn at once
-// at most. It merges no more than is needed, and fresh runs last.
-func (s *spill) narrow(fanIn int) error {
-	for at := 0; len(s.runs) > fanIn; at++ {
-		n := min(fanIn, len(s.runs)-fanIn+1)
+// narrow merges neighbouring runs until at most fanIn are left. It merges no
+// more than is needed, and fresh runs last.
+func (s *spill) narrow() error {
+	for at := 0; len(s.runs) > s.fanIn; at++ {
+		n := min(s.fanIn, len(s.runs)-s.fanIn+1)
 		if at+n > len(s.runs) {
 			at = 0
 		}
@@ -248,24 +235,27 @@ func (m *merge) close() error {
 
 // advance reads the next record of the run.
 func (c *cursor) advance() error {
-	shared, err := binary.ReadUvarint(c.r)
+	var value, count uint64
+	key, err := binary.ReadUvarint(c.r)
 	if err == io.EOF {
 		c.done = true
 		return nil
 	}
-	var n [3]uint64 // rest of the key, value, count
-	for i := 0; i < len(n) && err == nil; i++ {
-		n[i], err = binary.ReadUvarint(c.r)
+	if err == nil {
+		value, err = binary.ReadUvarint(c.r)
 	}
-	if err == nil && (shared > uint64(len(c.key)) || max(n[0], n[1]) > math.MaxUint32) {
+	if err == nil {
+		count, err = binary.ReadUvarint(c.r)
+	}
+	if err == nil && max(key, value) > math.MaxUint32 {
 		err = errors.New("the run is damaged")
 	}
 	if err == nil {
-		c.key = slices.Grow(c.key[:shared], int(n[0]))[:shared+n[0]]
-		_, err = io.ReadFull(c.r, c.key[shared:])
+		c.key = slices.Grow(c.key[:0], int(key))[:key]
+		_, err = io.ReadFull(c.r, c.key)
 	}
 	if err == nil {
-		c.value = slices.Grow(c.value[:0], int(n[1]))[:n[1]]
+		c.value = slices.Grow(c.value[:0], int(value))[:value]
 		_, err = io.ReadFull(c.r, c.value)
 	}
 	if err == io.EOF {
@@ -275,6 +265,6 @@ func (c *cursor) advance() error {
 		return fmt.Errorf("extsort: read %s: %w", c.file.Name(), err)
 	}
 	c.prefix = prefix(c.key)
-	c.count = int64(n[2])
+	c.count = int64(count)
 	return nil
 }

@@ -167,17 +167,26 @@ func (t *table) walk(after []byte) *tableWalk {
 type tableWalk struct {
 	table *table
 	left  []item
-	warm int
-	sum byte
+	ahead int  // items of left that were looked at
+	seen  byte // keeps look from being optimised away
+}
+
+// look reads a byte of each of the next records. In order of key they lie
+// anywhere in the arena, and each would be waited for; these reads, of which
+// none needs another, are waited for together.
+func (w *tableWalk) look() {
+	w.ahead = min(32, len(w.left))
+	for _, it := range w.left[:w.ahead] {
+		w.seen ^= w.table.arena[it.at]
+	}
 }
 
 func (w *tableWalk) next() (Record, error) {
 	if len(w.left) == 0 {
 		return Record{}, io.EOF
 	}
-	if w.warm--; w.warm < 0 {
-		w.warm = 31
-		for _, it := range w.left[:min(32, len(w.left))] { w.sum += w.table.arena[it.at] }
+	if w.ahead == 0 {
+		w.look()
 	}
 	first := w.left[0]
 	key := w.table.key(first)
@@ -187,6 +196,7 @@ func (w *tableWalk) next() (Record, error) {
 		n++
 	}
 	w.left = w.left[n:]
+	w.ahead = max(w.ahead-n, 0)
 	return Record{Key: key, Value: w.table.value(first), Count: int64(n)}, nil
 }
 

@@ -1,0 +1,102 @@
+package sesame
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// arrows are which packages of Sesame each package may import, and which others
+// besides the standard library. ARCHITECTURE.md draws them.
+var arrows = map[string][]string{
+	"internal/address":     {"golang.org/x/net/idna", "golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
+	"internal/blobs":       {},
+	"internal/config":      {},
+	"internal/extsort":     {},
+	"internal/iam":         {},
+	"internal/importer":    {"internal/address", "internal/extsort", "internal/importfile", "internal/jobs", "internal/lists"},
+	"internal/importfile":  {"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/text/encoding/unicode", "golang.org/x/text/transform"},
+	"internal/jobs":        {},
+	"internal/keyfile":     {},
+	"internal/lists":       {"internal/address"},
+	"internal/mailmanager": {"internal/address", "internal/importer", "internal/importfile", "internal/jobs", "internal/lists", "internal/wire"},
+	"internal/metadb":      {"internal/address", "internal/iam", "internal/importer", "internal/jobs", "internal/keyfile", "internal/lists", "github.com/mattn/go-sqlite3"},
+	"internal/objects":     {"internal/importer", "internal/sigv4"},
+	"internal/obs":         {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
+	"internal/sigv4":       {},
+	"internal/wire":        {"internal/iam", "internal/sigv4", "github.com/fxamacker/cbor/v2", "golang.org/x/time/rate"},
+}
+
+// neverInDomain is what domain packages must not know.
+var neverInDomain = []string{"net/http", "database/sql"}
+
+var domain = []string{"internal/address", "internal/extsort", "internal/importer", "internal/importfile", "internal/jobs", "internal/lists"}
+
+func TestArrows(t *testing.T) {
+	dirs, err := filepath.Glob("internal/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		dir = filepath.ToSlash(dir)
+		if dir == "internal/server" {
+			continue // connects everything
+		}
+		allowed, known := arrows[dir]
+		if !known {
+			t.Errorf("%s: say in arrows_test.go and ARCHITECTURE.md what it may import", dir)
+			continue
+		}
+		for file, imports := range importsOf(t, dir) {
+			for _, path := range imports {
+				inside := strings.TrimPrefix(path, "sesame/")
+				standard := !strings.Contains(strings.Split(path, "/")[0], ".") && inside == path
+				if !standard && !slices.Contains(allowed, inside) {
+					t.Errorf("%s imports %s", file, path)
+				}
+				if slices.Contains(domain, dir) && slices.Contains(neverInDomain, path) {
+					t.Errorf("%s imports %s: the domain knows neither HTTP nor SQL", file, path)
+				}
+			}
+		}
+	}
+}
+
+// importsOf gives what each file of a package imports, tests left out.
+func importsOf(t *testing.T, dir string) map[string][]string {
+	imports := map[string][]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && path == "testdata" {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		name := filepath.Join(dir, path)
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports[name] = append(imports[name], imported)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(imports) == 0 {
+		t.Errorf("%s has no Go files", dir)
+	}
+	return imports
+}
