@@ -1,0 +1,64 @@
+package test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var shellBlock = regexp.MustCompile("(?s)### ([^\n]+)\n.*?```sh\n(.*?)```")
+
+// The README's first session works as pasted. The AWS CLI and boto3 cannot be
+// installed from everywhere, so their parts run where they are; the others run
+// always.
+func TestReadmeSession(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t)
+	path := filepath.Dir(binary) + ":" + os.Getenv("PATH")
+	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)
+	if len(blocks) != 5 {
+		t.Fatalf("the README has %d sessions, want 5", len(blocks))
+	}
+	cli := exec.Command("aws", "mailmanager", "help").Run() == nil
+	boto := exec.Command("python3", "-c", "import boto3; boto3.client('mailmanager', region_name='us-east-1')").Run() == nil
+	ran := map[string]bool{}
+	for _, block := range blocks {
+		name, script := block[1], block[2]
+		if name == "AWS CLI" && !cli || name == "Python (boto3)" && !boto || strings.HasPrefix(name, "Who is in") && !ran["AWS CLI"] {
+			t.Logf("%s is not on this machine, or too old for Mail Manager", name)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		shell := exec.CommandContext(ctx, "bash", "-uo", "pipefail", "-c", script)
+		shell.Dir = t.TempDir()
+		shell.Env = append(os.Environ(), "PATH="+path, "AWS_ENDPOINT_URL="+s.url, "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
+			"AWS_ACCESS_KEY_ID="+rootID, "AWS_SECRET_ACCESS_KEY="+rootSecret, "GOFLAGS=-mod=mod")
+		out, err := shell.CombinedOutput()
+		cancel()
+		ran[name] = true
+		want := []string{"COMPLETED", "3", "0", "spam@example.com"}
+		if strings.HasPrefix(name, "Who is in") {
+			want = []string{"yes  someone@mail.example.net (by *.example.net)\nyes  sales+june@example.org (by sales*@example.org)\nno   friend@example.com\n"}
+			if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 3 {
+				err = nil
+			}
+		}
+		for _, part := range want {
+			if err != nil || !strings.Contains(string(out), part) {
+				t.Errorf("%s: %v, without %q:\n%s", name, err, part, out)
+				break
+			}
+		}
+	}
+	if !ran["Go"] || !ran["JavaScript"] {
+		t.Errorf("ran %v", ran)
+	}
+}
