@@ -62,7 +62,7 @@ func New(cfg Config) *Sorter {
 }
 
 // Add takes a record; it copies key and value. The value may be empty. The
-// error is a failed write of a run, or a record that is larger than the
+// error is a failed write of a run, or a record larger than two thirds of the
 // memory; the sorter is of no use after the former.
 func (s *Sorter) Add(key, value []byte) error {
 	if s.err != nil {

@@ -48,6 +48,11 @@ const (
 	NotAString     Code = "not_a_string"
 )
 
+// Codes gives every code, in a fixed order, in a new slice.
+func Codes() []Code {
+	return []Code{LineTooLong, BadQuote, MissingColumn, Empty, NotUTF8, NotJSON, NotAnObject, MissingAddress, NotAString}
+}
+
 // Error gives the code in plain words, without the value it is about.
 func (c Code) Error() string {
 	switch c {
