@@ -6,7 +6,7 @@ help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 build: ## Build bin/sesame
-	go build -o $(BIN) ./cmd/sesame
+	go build -ldflags "-X main.revision=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" -o $(BIN) ./cmd/sesame
 
 demo: build ## Run the main job through a server in a temporary folder (DEMO_EXIT=1 ends by itself)
 	@$(BIN) demo
@@ -25,7 +25,7 @@ test: ## Everything, with the race detector and in random order; installs what i
 fuzz: ## Run every fuzz target for FUZZTIME (2m)
 	./scripts/fuzz.sh $${FUZZTIME:-2m}
 
-bench-import: build ## Import 1,000,000 addresses beside sort -u and postmap; installs postfix-lmdb
+bench-import: ## Import 1,000,000 addresses beside sort -u and postmap; installs postfix-lmdb
 	go run ./bench/import
 
 .PHONY: help build demo run check test fuzz bench-import

@@ -18,7 +18,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 	var want strings.Builder
 	for _, c := range importfile.Codes() {
-		fmt.Fprintf(&want, "| `%s` | %s |\n", c, c.Error())
+		fmt.Fprintf(&want, "| `%s` | %s |\n", string(c), c.Error())
 	}
 	for _, r := range address.Reasons() {
 		fmt.Fprintf(&want, "| `%s` | %s |\n", r.Code(), r.Error())

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +23,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 )
@@ -161,6 +165,12 @@ func (s *server) client() *mailmanager.Client {
 	})
 }
 
+// sign signs a request with this body for the service's API.
+func sign(r *http.Request, body []byte, c aws.Credentials) error {
+	digest := sha256.Sum256(body)
+	return v4.NewSigner().SignHTTP(context.Background(), c, r, hex.EncodeToString(digest[:]), "ses", "us-east-1", time.Now())
+}
+
 // sesame runs the program on the server's data folder and gives what it printed.
 func (s *server) sesame(args ...string) (string, error) {
 	command := exec.Command(binary, args...)
@@ -204,6 +214,21 @@ func put(ctx context.Context, url string, body io.Reader) (status int, text stri
 	defer answer.Body.Close()
 	b, err := io.ReadAll(answer.Body)
 	return answer.StatusCode, string(b), err
+}
+
+// seed gives the seed of a random test: that of the environment variable, to
+// repeat a run, or one of now. It is logged under that name.
+func seed(t testing.TB, variable string) uint64 {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv(variable); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("%s: %v", variable, err)
+		}
+	}
+	t.Logf("%s=%d", variable, seed)
+	return seed
 }
 
 // lockedBuffer is a buffer that a process writes while the test reads.

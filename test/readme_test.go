@@ -6,12 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-var shellBlock = regexp.MustCompile("(?s)### ([^\n]+)\n.*?```sh\n(.*?)```")
+var shellBlock = regexp.MustCompile("(?s)### ([^\n]+)\n.*?```bash\n(.*?)```")
 
 // The README's first session works as pasted. The AWS CLI and boto3 cannot be
 // installed from everywhere, so their parts run where they are; the others run
@@ -22,7 +23,12 @@ func TestReadmeSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t)
-	path := filepath.Dir(binary) + ":" + os.Getenv("PATH")
+	exports := regexp.MustCompile(`(?m)^export AWS_ENDPOINT_URL=\S+ .*$`).FindString(string(text))
+	exports = strings.Replace(exports, "http://127.0.0.1:9025", s.url, 1)
+	if !strings.Contains(exports, s.url) {
+		t.Fatal("the README does not say where the server is")
+	}
+	exports += "\nexport AWS_ACCESS_KEY_ID=" + rootID + "\nexport AWS_SECRET_ACCESS_KEY='" + rootSecret + "'\n"
 	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)
 	if len(blocks) != 5 {
 		t.Fatalf("the README has %d sessions, want 5", len(blocks))
@@ -37,10 +43,12 @@ func TestReadmeSession(t *testing.T) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-		shell := exec.CommandContext(ctx, "bash", "-uo", "pipefail", "-c", script)
+		shell := exec.CommandContext(ctx, "bash", "-uo", "pipefail", "-c", exports+script)
 		shell.Dir = t.TempDir()
-		shell.Env = append(os.Environ(), "PATH="+path, "AWS_ENDPOINT_URL="+s.url, "AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1",
-			"AWS_ACCESS_KEY_ID="+rootID, "AWS_SECRET_ACCESS_KEY="+rootSecret, "GOFLAGS=-mod=mod")
+		if err := os.Symlink(filepath.Dir(binary), filepath.Join(shell.Dir, "bin")); err != nil {
+			t.Fatal(err)
+		}
+		shell.Env = append(withoutAWS(os.Environ()), "GOFLAGS=-mod=mod")
 		out, err := shell.CombinedOutput()
 		cancel()
 		ran[name] = true
@@ -61,4 +69,9 @@ func TestReadmeSession(t *testing.T) {
 	if !ran["Go"] || !ran["JavaScript"] {
 		t.Errorf("ran %v", ran)
 	}
+}
+
+// withoutAWS is an environment that says nothing of AWS, as a new user's.
+func withoutAWS(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 }

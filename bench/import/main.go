@@ -115,8 +115,9 @@ func (t *table) round(ctx context.Context, w wants, binary, dir string, run int)
 // figures is what was measured of one thing in one run.
 type figures struct {
 	took   time.Duration
+	cpu    time.Duration // user and system, during took
 	upload time.Duration // of the file, before took; Sesame's only
-	peak   int64         // greatest resident memory, bytes
+	peak   int64         // greatest resident memory, bytes; of a yardstick, at least this process's own: see people.seen
 	disk   int64         // what is left on disk, bytes
 }
 

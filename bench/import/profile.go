@@ -33,7 +33,7 @@ func profile(ctx context.Context, w wants, dir string) (err error) {
 	if _, err := flags.Parse([]string{"--listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data")}); err != nil {
 		return err
 	}
-	log, err := obs.NewLog(os.Stderr, c.LogLevel, c.LogFormat)
+	log, err := obs.NewLog(os.Stderr, "warn", "text")
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,10 +48,7 @@ func measureSesame(ctx context.Context, binary, dir string, f files) (figures, e
 	var got figures
 	url, err := servesAt(stdout)
 	if err == nil {
-		got, err = importOnce(ctx, url, f, func(imported func() error) error { return imported() })
-	}
-	if err == nil {
-		got.peak, err = peakMemory(server.Process.Pid)
+		got, err = importInto(ctx, server.Process.Pid, url, f)
 	}
 	server.Process.Signal(syscall.SIGTERM) // one that has ended already says why by Wait
 	io.Copy(io.Discard, stdout)
@@ -59,6 +57,29 @@ func measureSesame(ctx context.Context, binary, dir string, f files) (figures, e
 	}
 	// Measured when it has stopped: what its writer had in hand is settled then.
 	got.disk, err = folderSize(data)
+	return got, err
+}
+
+// importInto imports into the server at url and adds what its process took.
+func importInto(ctx context.Context, pid int, url string, f files) (figures, error) {
+	var cpu time.Duration
+	got, err := importOnce(ctx, url, f, func(imported func() error) error {
+		before, err := cpuTime(pid)
+		if err != nil {
+			return err
+		}
+		if err := imported(); err != nil {
+			return err
+		}
+		after, err := cpuTime(pid)
+		cpu = after - before
+		return err
+	})
+	if err != nil {
+		return got, err
+	}
+	got.cpu = cpu
+	got.peak, err = peakMemory(pid)
 	return got, err
 }
 
@@ -196,6 +217,26 @@ func peakMemory(pid int) (int64, error) {
 	}
 	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
 	return kib << 10, err
+}
+
+// cpuTime gives how long a process has had a CPU, in user and in system mode.
+func cpuTime(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in parentheses, may hold anything. Behind it the times are the 12th
+	// and 13th field, in hundredths of a second (proc_pid_stat(5)).
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, errors.New("the kernel does not say how long the server had a CPU")
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
 // folderSize gives the lengths of all files below dir together.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -26,8 +27,12 @@ func measured(c *exec.Cmd) (figures, error) {
 	if err != nil {
 		return figures{}, fmt.Errorf("%s: %w\n%s", c, err, printed.Bytes())
 	}
-	usage := c.ProcessState.SysUsage().(*syscall.Rusage)
-	return figures{took: took, peak: usage.Maxrss << 10}, nil // Linux counts KiB
+	ended := c.ProcessState
+	return figures{
+		took: took,
+		cpu:  ended.UserTime() + ended.SystemTime(),
+		peak: ended.SysUsage().(*syscall.Rusage).Maxrss << 10, // Linux counts KiB
+	}, nil
 }
 
 // measureSort sorts the addresses into a file, by byte value as Sesame does.
@@ -39,15 +44,28 @@ func measureSort(ctx context.Context, dir string, f files) (figures, error) {
 	if err != nil {
 		return got, err
 	}
-	text, err := os.ReadFile(sorted)
+	lines, size, err := count(sorted)
+	if err == nil && lines != f.rows {
+		err = fmt.Errorf("%d lines came out of %d", lines, f.rows)
+	}
+	got.disk = size
+	return got, err
+}
+
+// count gives a file's lines and bytes. It must not take the file into memory:
+// see people.seen.
+func count(name string) (lines int, size int64, err error) {
+	file, err := os.Open(name)
 	if err != nil {
-		return got, err
+		return 0, 0, err
 	}
-	if n := bytes.Count(text, []byte("\n")); n != f.rows {
-		return got, fmt.Errorf("%d lines came out of %d", n, f.rows)
+	defer file.Close()
+	text := bufio.NewScanner(file)
+	for text.Scan() {
+		lines++
+		size += int64(len(text.Bytes())) + 1
 	}
-	got.disk = int64(len(text))
-	return got, nil
+	return lines, size, text.Err()
 }
 
 // measurePostmap makes an LMDB table of the addresses.

@@ -11,12 +11,15 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
+	"github.com/aws/smithy-go"
 )
 
 // client is how commands reach a running server: as any AWS SDK does.
@@ -28,8 +31,11 @@ type client struct {
 // config gives the SDK's configuration: credentials come from the environment,
 // the shared files and so on, as the AWS CLI has them.
 func (c client) config(ctx context.Context) (aws.Config, error) {
+	if !strings.HasPrefix(c.Endpoint, "http://") && !strings.HasPrefix(c.Endpoint, "https://") {
+		return aws.Config{}, usageError{fmt.Errorf("--endpoint %q must start with http:// or https://", c.Endpoint)}
+	}
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(c.Region), awsconfig.WithBaseEndpoint(c.Endpoint),
-		awsconfig.WithEC2IMDSClientEnableState(2 /* disabled: Sesame's keys are not an instance's */))
+		awsconfig.WithEC2IMDSClientEnableState(imds.ClientDisabled)) // Sesame's keys are not an instance's
 	if err != nil {
 		return cfg, err
 	}
@@ -37,6 +43,25 @@ func (c client) config(ctx context.Context) (aws.Config, error) {
 		return cfg, errors.New("there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of the server's")
 	}
 	return cfg, nil
+}
+
+// kinder says in plain words what users can do about the commonest errors of a
+// call to the server.
+func (c client) kinder(err error) error {
+	var api smithy.APIError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing answers at %s: start a server with `sesame serve`, or name one with --endpoint", c.Endpoint)
+	case errors.As(err, &api):
+		switch api.ErrorCode() {
+		case "UnrecognizedClientException":
+			return errors.New("the server does not know this access key: check AWS_ACCESS_KEY_ID")
+		case "InvalidSignatureException":
+			return fmt.Errorf("the server refuses the signature: check AWS_SECRET_ACCESS_KEY and --region (%s)", api.ErrorMessage())
+		}
+		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
+	}
+	return err
 }
 
 // listID gives the id of the list that is named by its id or its name.
@@ -95,7 +120,7 @@ func sesame(ctx context.Context, cfg aws.Config, operation string, in, out any) 
 		if err := json.Unmarshal(text, &refused); err != nil {
 			return fmt.Errorf("%s: %s", operation, answer.Status)
 		}
-		return fmt.Errorf("%s: %s", refused.Type[strings.IndexByte(refused.Type, '#')+1:], refused.Message)
+		return &smithy.GenericAPIError{Code: refused.Type[strings.IndexByte(refused.Type, '#')+1:], Message: refused.Message}
 	}
 	return json.Unmarshal(text, out)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -66,7 +67,7 @@ func (c demoCmd) Run(o output) (err error) {
 	d := demo{out: o.out, url: s.URL, root: s.NewRoot, file: filepath.Join(dir, "blocked.csv"), rows: c.Rows}
 	if err := d.run(ctx); err != nil {
 		if ctx.Err() != nil {
-			return nil // Ctrl-C
+			return errors.New("stopped before the demo was done; its data is removed")
 		}
 		return err
 	}
@@ -76,11 +77,11 @@ func (c demoCmd) Run(o output) (err error) {
 	fmt.Fprintf(o.out, `
 The server stays up at %s until Ctrl-C. To talk to it from another terminal:
 
-  export AWS_ENDPOINT_URL=%s AWS_REGION=us-east-1
+  export AWS_ENDPOINT_URL=%s AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
   export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s
   aws mailmanager list-address-lists
-  sesame lists check --list blocked reader7@mail7.example.com
-`, s.URL, s.URL, s.NewRoot.AccessKeyID, s.NewRoot.SecretAccessKey)
+  %s lists check --list blocked reader7@mail7.example.com
+`, s.URL, s.URL, s.NewRoot.AccessKeyID, s.NewRoot.SecretAccessKey, os.Args[0])
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(o.out, "\nStopped; the demo's data is removed.")
@@ -152,7 +153,7 @@ func (d demo) run(ctx context.Context) error {
 		return err
 	}
 	took := time.Since(start)
-	d.say("6. StartAddressListImportJob: %s; %d imported, %d failed, in %.2f s (%.0f lines a second).",
+	d.say("6. StartAddressListImportJob: %s; %d lines imported (the duplicate counts), %d failed, in %.2f s (%.0f lines a second).",
 		done.Status, *done.ImportedItemsCount, *done.FailedItemsCount, took.Seconds(), float64(*done.ImportedItemsCount)/took.Seconds())
 	if done.Status != types.ImportJobStatusCompleted {
 		return fmt.Errorf("the import ended as %s: %s", done.Status, aws.ToString(done.Error))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"sesame/internal/config"
 	"sesame/internal/iam"
 	"sesame/internal/keyfile"
+	"sesame/internal/mailmanager"
 	"sesame/internal/metadb"
 	"sesame/internal/server"
 )
@@ -19,7 +21,7 @@ import (
 type keysCmd struct {
 	Create  keysCreate  `cmd:"" help:"Make an access key and print it, once."`
 	List    keysList    `cmd:"" help:"List access keys, without their secrets."`
-	Disable keysDisable `cmd:"" help:"Make an access key useless, from the next request on."`
+	Disable keysDisable `cmd:"" help:"Make an access key useless for good, from the next request on."`
 	Delete  keysDelete  `cmd:"" help:"Delete an access key."`
 }
 
@@ -56,10 +58,10 @@ type keysCreate struct {
 func (keysCreate) Help() string {
 	return `Example of a policy that lets a mail server ask about one list and do nothing else:
 
-  {"Version": "2012-10-17", "Statement": [{
-    "Effect": "Allow",
-    "Action": ["ses:GetMemberOfAddressList", "sesame:MatchAddressList"],
-    "Resource": "arn:aws:ses:us-east-1:000000000000:mailmanager-address-list/al-01k..."}]}`
+  {"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": "ses:ListAddressLists", "Resource": "*"},
+    {"Effect": "Allow", "Action": ["ses:GetMemberOfAddressList", "sesame:MatchAddressList"],
+     "Resource": "arn:aws:ses:us-east-1:000000000000:mailmanager-address-list/al-01k..."}]}`
 }
 
 // Run makes a key.
@@ -73,10 +75,17 @@ func (c keysCreate) Run(o output) error {
 		if err != nil {
 			return err
 		}
-		if _, err := iam.Parse(text); err != nil {
+		parsed, err := iam.Parse(text)
+		if err != nil {
 			return usageError{fmt.Errorf("the policy %s is refused: %w", c.Policy, err)}
 		}
+		for _, pattern := range parsed.Idle(actions()) {
+			fmt.Fprintf(o.err, "sesame: warning: no operation of Sesame's matches the Action %q\n", pattern)
+		}
 		policy = string(text)
+	}
+	if c.Policy == "" {
+		fmt.Fprintln(o.err, "sesame: the key may do everything in its account; --policy gives it less")
 	}
 	return c.keys(func(ctx context.Context, keys metadb.AccessKeys) error {
 		k, err := iam.NewKey(rand.Reader, c.Account, c.Name, policy, time.Now())
@@ -89,6 +98,18 @@ func (c keysCreate) Run(o output) error {
 		fmt.Fprintf(o.out, "export AWS_ACCESS_KEY_ID=%s\nexport AWS_SECRET_ACCESS_KEY=%s\n", k.ID, k.Secret)
 		return nil
 	})
+}
+
+// actions are those that a policy can allow.
+func actions() (names []string) {
+	api := &mailmanager.API{}
+	for _, op := range api.Service().Operations {
+		names = append(names, "ses:"+op.Name)
+	}
+	for _, op := range api.SesameOperations() {
+		names = append(names, "sesame:"+op.Name)
+	}
+	return names
 }
 
 type keysList struct {
@@ -104,13 +125,17 @@ func (c keysList) Run(o output) error {
 			return err
 		}
 		table := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "ACCESS KEY\tACCOUNT\tNAME\tSTATE\tCREATED")
+		fmt.Fprintln(table, "ACCESS KEY\tACCOUNT\tNAME\tMAY DO\tSTATE\tCREATED")
 		for _, k := range all {
 			state := "active"
 			if k.Disabled {
 				state = "disabled"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Account, k.Name, state, k.Created.Format(time.RFC3339))
+			may := "what its policy says"
+			if k.Policy == iam.AdministratorPolicy {
+				may = "everything"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Account, cmp.Or(k.Name, k.ID), may, state, k.Created.Format(time.RFC3339))
 		}
 		return table.Flush()
 	})
@@ -122,8 +147,14 @@ type keysDisable struct {
 }
 
 // Run disables a key.
-func (c keysDisable) Run(output) error {
-	return c.keys(func(ctx context.Context, keys metadb.AccessKeys) error { return keys.Disable(ctx, c.ID) })
+func (c keysDisable) Run(o output) error {
+	return c.keys(func(ctx context.Context, keys metadb.AccessKeys) error {
+		if err := keys.Disable(ctx, c.ID); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(o.out, "disabled", c.ID)
+		return err
+	})
 }
 
 type keysDelete struct {
@@ -132,6 +163,12 @@ type keysDelete struct {
 }
 
 // Run deletes a key.
-func (c keysDelete) Run(output) error {
-	return c.keys(func(ctx context.Context, keys metadb.AccessKeys) error { return keys.Delete(ctx, c.ID) })
+func (c keysDelete) Run(o output) error {
+	return c.keys(func(ctx context.Context, keys metadb.AccessKeys) error {
+		if err := keys.Delete(ctx, c.ID); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(o.out, "deleted", c.ID)
+		return err
+	})
 }

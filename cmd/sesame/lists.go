@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
+	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
 )
 
 type listsCmd struct {
@@ -58,8 +59,12 @@ func (c listsCheck) Run(o output) error {
 		return err
 	}
 	id, err := listID(ctx, mailmanager.NewFromConfig(cfg), c.List)
+	var denied *types.AccessDeniedException
+	if errors.As(err, &denied) {
+		return errors.New("the key may not list address lists, so give the list's id instead of its name")
+	}
 	if err != nil {
-		return err
+		return c.kinder(err)
 	}
 	all := true
 	for asked := c.Addresses; len(asked) > 0; {
@@ -67,7 +72,7 @@ func (c listsCheck) Run(o output) error {
 		var answer matchAnswer
 		err := sesame(ctx, cfg, "MatchAddressList", map[string]any{"AddressListId": id, "Addresses": asked[:n]}, &answer)
 		if err != nil {
-			return err
+			return c.kinder(err)
 		}
 		for _, m := range answer.Matches {
 			fmt.Fprintln(o.out, m)

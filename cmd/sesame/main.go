@@ -21,7 +21,8 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
-	Config kong.ConfigFlag `env:"SESAME_CONFIG" placeholder:"FILE" help:"JSON file with flags of serve, such as {\"listen\": \":9025\", \"region\": \"eu-west-1\"}."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+	Config      kong.ConfigFlag  `env:"SESAME_CONFIG" placeholder:"FILE" help:"JSON file with flags of serve, such as {\"listen\": \":9025\", \"region\": \"eu-west-1\"}."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -37,6 +38,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("sesame"),
 		kong.Description("Amazon SES's bulk side, self-hosted: address lists and their import jobs, spoken to by unchanged AWS SDKs."),
 		kong.Writers(stdout, stderr),
+		kong.Vars{"version": versionLine()},
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Configuration(func(r io.Reader) (kong.Resolver, error) { return fileResolver(r) }),
@@ -45,6 +47,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "sesame:", err)
 		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	if args[0] == "help" {
+		args = append(args[1:], "--help")
 	}
 	return catchExit(func() int {
 		ctx, err := parser.Parse(args)
@@ -98,7 +106,9 @@ func fileResolver(r io.Reader) (kong.Resolver, error) {
 		return nil, err
 	}
 	for _, flag := range k.Model.Flags {
-		known = append(known, flag.Name)
+		if flag.Name != "help" {
+			known = append(known, flag.Name)
+		}
 	}
 	slices.Sort(known)
 	values, err := config.Read(r, known)

@@ -42,6 +42,7 @@ func (c serveCmd) Run(o output) error {
 	if err != nil {
 		return usageError{err}
 	}
+	syscall.Umask(0o077) // what the server writes is its user's alone
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -51,8 +52,13 @@ func (c serveCmd) Run(o output) error {
 		return err
 	}
 	if s.NewRoot.AccessKeyID != "" {
-		fmt.Fprintf(o.out, "This is the root access key. It is shown once; keep it:\n\n  export AWS_ACCESS_KEY_ID=%s\n  export AWS_SECRET_ACCESS_KEY=%s\n\n",
-			s.NewRoot.AccessKeyID, s.NewRoot.SecretAccessKey)
+		fmt.Fprintf(o.out, `This is the root access key. It is shown once; keep it. For a client on this machine:
+
+  export AWS_ENDPOINT_URL=%s AWS_REGION=%s AWS_DEFAULT_REGION=%[2]s
+  export AWS_ACCESS_KEY_ID=%s
+  export AWS_SECRET_ACCESS_KEY=%s
+
+`, s.URL, c.Region, s.NewRoot.AccessKeyID, s.NewRoot.SecretAccessKey)
 	}
 	fmt.Fprintf(o.out, "Sesame serves at %s (region %s, data in %s)\n", s.URL, c.Region, c.DataDir)
 
@@ -66,8 +72,12 @@ func (c serveCmd) Run(o output) error {
 		fmt.Fprintln(o.err, "sesame: stopped at once, at the second signal")
 		os.Exit(1)
 	}()
-	fmt.Fprintln(o.out, "Stopping; once more stops at once.")
+	fmt.Fprintln(o.out, "Stopping; a second signal stops at once.")
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	return s.Stop(ctx)
+	if err := s.Stop(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(o.out, "Stopped.")
+	return nil
 }

@@ -5,14 +5,19 @@ import (
 	"runtime/debug"
 )
 
-// version is what a release build sets with -ldflags.
-var version = "development"
+// version and revision are what `make build` sets with -ldflags.
+var version, revision = "development", "unknown"
 
 type versionCmd struct{}
 
 // Run prints the version and the revision that the program was built from.
 func (versionCmd) Run(o output) error {
-	revision := "unknown"
+	_, err := fmt.Fprintln(o.out, versionLine())
+	return err
+}
+
+func versionLine() string {
+	revision := revision
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
@@ -20,6 +25,5 @@ func (versionCmd) Run(o output) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(o.out, "sesame %s (revision %s)\n", version, revision)
-	return err
+	return fmt.Sprintf("sesame %s (revision %s)", version, revision)
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,11 +22,11 @@ import (
 // SESAME_ environment variable, and a member of the configuration file, in that
 // order of precedence.
 type Server struct {
-	Listen        string  `default:"127.0.0.1:9025" env:"SESAME_LISTEN" help:"Address to listen on."`
+	Listen        string  `default:"127.0.0.1:9025" env:"SESAME_LISTEN" help:"Address to listen on (${default})."`
 	PublicURL     string  `name:"public-url" env:"SESAME_PUBLIC_URL" placeholder:"URL" help:"What pre-signed URLs start with, as clients reach this server. Default: from --listen."`
-	DataDir       string  `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything."`
-	Region        string  `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name."`
-	AccountID     string  `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits."`
+	DataDir       string  `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything (${default})."`
+	Region        string  `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name (${default})."`
+	AccountID     string  `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits (${default})."`
 	Quotas        string  `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or exactly the service's (aws)."`
 	APIRate       float64 `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
 	MaxUpload     int64   `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
@@ -81,8 +82,9 @@ func Read(r io.Reader, known []string) (map[string]any, error) {
 
 // Check says what of c cannot be, in words that say what to do.
 func (c *Server) Check() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return fmt.Errorf("--listen %s is not an address such as 127.0.0.1:9025 or :9025", c.Listen)
+	_, port, err := net.SplitHostPort(c.Listen)
+	if _, notPort := strconv.ParseUint(port, 10, 16); err != nil || notPort != nil {
+		return fmt.Errorf("--listen %q is not an address such as 127.0.0.1:9025 or :9025", c.Listen)
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
@@ -91,7 +93,7 @@ func (c *Server) Check() error {
 		}
 	}
 	if !regexp.MustCompile(`^[a-z0-9-]{1,20}$`).MatchString(c.Region) {
-		return fmt.Errorf("--region %s is not 1 to 20 lower-case letters, digits and dashes", c.Region)
+		return fmt.Errorf("--region %q is not 1 to 20 lower-case letters, digits and dashes", c.Region)
 	}
 	if err := CheckAccount(c.AccountID); err != nil {
 		return fmt.Errorf("--account-id: %w", err)

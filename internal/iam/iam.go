@@ -10,6 +10,8 @@
 // operations. It may import the standard library only.
 package iam
 
+import "slices"
+
 // Request is one call to be decided. The zero value of each tag field means
 // that the call carries no such tags.
 type Request struct {
@@ -68,6 +70,20 @@ func (p *Policy) Decide(r Request) Decision {
 		decision = Allow
 	}
 	return decision
+}
+
+// Idle gives the Action patterns of p that match none of actions, such as a
+// misspelt one.
+func (p *Policy) Idle(actions []string) (patterns []string) {
+	for _, s := range p.statements {
+		for _, pattern := range s.actions {
+			matches := func(action string) bool { return match(pattern, lower(action)) }
+			if !slices.ContainsFunc(actions, matches) {
+				patterns = append(patterns, pattern)
+			}
+		}
+	}
+	return patterns
 }
 
 func (s statement) applies(r Request) bool {

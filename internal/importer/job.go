@@ -61,6 +61,7 @@ type Batch struct {
 	Kinds address.Kinds // every kind of entry in the file
 	Now   time.Time
 	Until time.Time // the lease is renewed until then
+	Limit int64     // members the list may hold
 }
 
 // Row is one entry of a Batch.
@@ -110,7 +111,8 @@ type Store interface {
 	// than n nothing is promised and ok is false.
 	Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room int64, ok bool, err error)
 	// ApplyBatch makes the rows members, counts them, moves the cursor to the last
-	// and renews the lease.
+	// and renews the lease. lists.ErrListFull when a member was removed since it was
+	// counted, its place was taken, and b would bring the list over b.Limit.
 	ApplyBatch(ctx context.Context, l jobs.Lease, b Batch) error
 	// FinishJob ends the job.
 	FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, failed int64, now time.Time) error

@@ -26,9 +26,9 @@ type run struct {
 	job   Job
 	lease jobs.Lease
 
-	failed   atomic.Int64 // lines refused so far
-	imported atomic.Int64 // lines applied by this run
-	kinds    address.Kinds
+	failed     atomic.Int64     // lines refused so far
+	refusedFor map[string]int64 // the same by code; the pipeline's
+	kinds      address.Kinds
 }
 
 // batchRows is how many entries one transaction applies: enough to make the cost
@@ -110,7 +110,7 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 
 	r.failed.Store(0)
 	refused := int64(0)
-	r.kinds = 0
+	r.kinds, r.refusedFor = 0, map[string]int64{}
 	defer func() { r.failed.Store(refused) }()
 	for n := 0; ; n++ {
 		if n%4096 == 0 {
@@ -129,11 +129,13 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 		}
 		if item.Bad != "" {
 			refused++
+			r.refusedFor[string(item.Bad)]++
 			continue
 		}
 		entry, err := parser.Parse(item.Value)
 		if err != nil {
 			refused++
+			r.refusedFor[code(err)]++
 			continue
 		}
 		shown := entry.Shown
@@ -146,6 +148,13 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 		r.kinds |= entry.Kind
 		lines++
 	}
+}
+
+// code is the code of what a parser says of an entry.
+func code(err error) string {
+	var reason address.Reason
+	errors.As(err, &reason)
+	return reason.Code()
 }
 
 // asFailure makes what is wrong with the file the job's Error.
@@ -234,7 +243,7 @@ func (r *run) apply(ctx context.Context, sorted *extsort.Runs) error {
 				return err
 			}
 			r.job.Cursor = batch.Rows[len(batch.Rows)-1].Key
-			r.imported.Add(batch.Lines)
+			r.job.Imported += batch.Lines
 			r.Counted(batch.Lines, 0)
 			batch.Rows, batch.Lines = batch.Rows[:0], 0
 		}

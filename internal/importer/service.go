@@ -166,6 +166,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log := s.Log.With("job", job.ID, "list", job.ListID)
 	start := s.Now()
 	r := &run{Service: s, job: job, lease: lease}
+	log.Info("import begins", "resumed", job.Cursor != "", "bytes", job.Size)
 	err := r.underLease(ctx)
 	for try := 1; try < attempts && troubled(ctx, err); try++ {
 		log.Warn("an import ran into trouble and is tried again", "error", err)
@@ -187,6 +188,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		if err := s.Store.ReleaseLease(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
 			log.Error("give an import back", "error", err)
 		}
+		log.Info("import given back, to be resumed", "lines", r.job.Imported)
 		return
 	case errors.As(err, &f):
 		status, reason = jobs.Failed, string(f)
@@ -203,7 +205,9 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	if status == jobs.Completed {
 		s.Discard(job.Object)
 	}
-	log.Info("import ended", "status", status, "lines", r.imported.Load(), "refused", r.failed.Load(), "seconds", s.Now().Sub(start).Seconds())
+	log.Info("import ended", "status", status, "lines", r.job.Imported, "refused", r.failed.Load(), "refused_for", r.refusedFor,
+		"seconds", s.Now().Sub(start).Seconds())
+	log.Debug("import ended", "reason", reason) // it can quote the file
 }
 
 // troubled says whether err is worth another try: neither an end nor the

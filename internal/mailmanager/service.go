@@ -125,7 +125,7 @@ func refuse(err error) error {
 	case errors.Is(err, importer.ErrNothingUploaded):
 		return wire.Errorf(conflict, "Nothing was uploaded for the import job. PUT the file to its PreSignedUrl first.")
 	case errors.Is(err, importer.ErrEnded):
-		return wire.Errorf(conflict, "The import job has ended.")
+		return wire.Errorf(conflict, "The import job has ended. Create another to import again.")
 	case errors.Is(err, importer.ErrNotStarted):
 		return wire.Errorf(conflict, "The import job was never started.")
 	case errors.Is(err, importer.ErrTooManyRunning):

@@ -227,7 +227,7 @@ func (db *DB) ReleaseLease(ctx context.Context, l jobs.Lease) error {
 func (db *DB) Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room int64, ok bool, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		err := tx.QueryRow(`SELECT ?2 - lists.members - (SELECT coalesce(sum(reserved), 0) FROM import_jobs WHERE list = lists.n AND status = 'PROCESSING' AND id <> ?1)
-			FROM lists WHERE n = (SELECT list FROM import_jobs WHERE id = ?1)`, l.Job, limit).Scan(&room)
+			FROM lists WHERE n = (SELECT list FROM import_jobs WHERE id = ?1 AND lease_owner = ?3 AND status = 'PROCESSING')`, l.Job, limit, l.Owner).Scan(&room)
 		if errors.Is(err, sql.ErrNoRows) {
 			return jobs.ErrLeaseLost
 		}
@@ -264,9 +264,14 @@ func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) er
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec("UPDATE lists SET members = members + ?, kinds = kinds | ?, updated = ? WHERE n = ?", added, int64(b.Kinds), millis(b.Now), n)
+		var have int64
+		err = tx.QueryRow("UPDATE lists SET members = members + ?, kinds = kinds | ?, updated = ? WHERE n = ? RETURNING members",
+			added, int64(b.Kinds), millis(b.Now), n).Scan(&have)
 		if err != nil {
 			return err
+		}
+		if have > b.Limit {
+			return lists.ErrListFull
 		}
 		return underLease(ctx, tx, l, "imported = imported + ?, cursor = ?, reserved = max(reserved - ?, 0), lease_until = ?",
 			b.Lines, b.Rows[len(b.Rows)-1].Key, added, millis(b.Until))

@@ -110,11 +110,6 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	}
 	s.closers = append(s.closers, auditFile)
 
-	callers := &callers{keys: metadb.AccessKeys{DB: db, File: key}, account: c.AccountID}
-	if s.NewRoot, err = callers.findRoot(ctx); err != nil {
-		return s, err
-	}
-
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return s, fmt.Errorf("cannot listen on %s: %w\nStop what uses the address, or choose another with --listen", c.Listen, err)
@@ -124,10 +119,28 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	publicURL := c.PublicURL
 	if publicURL == "" {
 		publicURL = s.URL
+		if host, _, _ := net.SplitHostPort(c.Listen); host == "" || net.ParseIP(host).IsUnspecified() {
+			log.Warn("pre-signed URLs start with " + publicURL + ", which only this machine can reach: give --public-url")
+		}
 	}
 	public, err := url.Parse(publicURL)
 	if err != nil {
 		return s, fmt.Errorf("--public-url: %w", err)
+	}
+
+	var tlsConfig *tls.Config
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return s, fmt.Errorf("read --tls-cert and --tls-key: %w", err)
+		}
+		tlsConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	// A new root key is shown by who started the server, so it is made when
+	// nothing can fail any more.
+	callers := &callers{keys: metadb.AccessKeys{DB: db, File: key}, account: c.AccountID}
+	if s.NewRoot, err = callers.findRoot(ctx); err != nil {
+		return s, err
 	}
 
 	limits := c.Limits()
@@ -175,23 +188,15 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	mux.Handle("/", edge.Handler())
 	s.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, WriteTimeout: 2 * readTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, TLSConfig: tlsConfig,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-		if err != nil {
-			return s, fmt.Errorf("read --tls-cert and --tls-key: %w", err)
-		}
-		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	}
-
 	s.runner.Start()
 	housekeeping, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	go s.housekeep(housekeeping, addressLists, imports)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if tlsConfig != nil {
 			s.served <- s.http.ServeTLS(listener, "", "")
 		} else {
 			s.served <- s.http.Serve(listener)
