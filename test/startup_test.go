@@ -120,9 +120,18 @@ func TestConfigurationPrecedence(t *testing.T) {
 
 var printedKey = regexp.MustCompile(`AWS_ACCESS_KEY_ID=(\S+)\n\s*export AWS_SECRET_ACCESS_KEY=(\S+)`)
 
-// The first start prints a root key once; it works, also after a restart.
+// The first start prints a root key once, even when one before it failed; it
+// works, also after a restart.
 func TestRootKeyIsMadeOnce(t *testing.T) {
 	dir := t.TempDir()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := exec.Command(binary, "serve", "--listen", taken.Addr().String(), "--data-dir", dir).Run(); err == nil {
+		t.Fatal("it starts on a taken port")
+	}
 	run := func() (*exec.Cmd, string) {
 		command := exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", dir)
 		out := &lockedBuffer{}

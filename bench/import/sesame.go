@@ -53,7 +53,8 @@ func measureSesame(ctx context.Context, binary, dir string, f files) (figures, e
 	server.Process.Signal(syscall.SIGTERM) // one that has ended already says why by Wait
 	io.Copy(io.Discard, stdout)
 	if err = errors.Join(err, server.Wait()); err != nil {
-		return figures{}, fmt.Errorf("%w\nThe server's log:\n%s", err, log.Bytes())
+		const end = 4000
+		return figures{}, fmt.Errorf("%w\nThe server's log ends:\n%s", err, log.Bytes()[max(0, log.Len()-end):])
 	}
 	// Measured when it has stopped: what its writer had in hand is settled then.
 	got.disk, err = folderSize(data)

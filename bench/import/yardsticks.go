@@ -99,7 +99,14 @@ func postmapConfig(dir string, rows int) (conf string, err error) {
 	if err := os.MkdirAll(conf, 0o700); err != nil {
 		return "", err
 	}
-	return conf, os.WriteFile(filepath.Join(conf, "main.cf"), fmt.Appendf(nil, "lmdb_map_size = %d\n", 16<<20+1024*rows), 0o600)
+	main := filepath.Join(conf, "main.cf")
+	if err := os.WriteFile(main, fmt.Appendf(nil, "lmdb_map_size = %d\n", 16<<20+1024*rows), 0o600); err != nil {
+		return "", err
+	}
+	// Postfix programs sleep for up to two seconds beside a main.cf that has just
+	// been written, lest they read half of it.
+	long := time.Now().Add(-time.Hour)
+	return conf, os.Chtimes(main, long, long)
 }
 
 // readyPostmap tries postmap with LMDB and, where that is missing, installs

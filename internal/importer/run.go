@@ -222,7 +222,7 @@ func (r *run) apply(ctx context.Context, sorted *extsort.Runs) error {
 		return fmt.Errorf("walk the sorted entries: %w", err)
 	}
 	defer entries.Close()
-	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds}
+	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Limit: r.Config.Members}
 	for {
 		record, err := entries.Next()
 		if err != nil && err != io.EOF {
