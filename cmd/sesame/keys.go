@@ -32,7 +32,7 @@ type dataFolder struct {
 
 // keys gives the folder's access keys to do.
 func (d dataFolder) keys(do func(ctx context.Context, keys metadb.AccessKeys) error) error {
-	if _, err := os.Stat(d.DataDir); err != nil {
+	if _, err := os.Stat(server.DatabasePath(d.DataDir)); err != nil {
 		return fmt.Errorf("there is no data folder %s: name it with --data-dir, or make it by starting `sesame serve` once", d.DataDir)
 	}
 	file, err := keyfile.Open(server.KeyPath(d.DataDir))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -25,7 +26,10 @@ type cli struct {
 	Config      kong.ConfigFlag  `env:"SESAME_CONFIG" placeholder:"FILE" help:"JSON file with flags of serve, such as {\"listen\": \":9025\", \"region\": \"eu-west-1\"}."`
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	syscall.Umask(0o077) // what the program writes into a data folder is its user's alone
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // output is where commands write.
 type output struct{ out, err io.Writer }

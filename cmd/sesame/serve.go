@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -42,7 +43,6 @@ func (c serveCmd) Run(o output) error {
 	if err != nil {
 		return usageError{err}
 	}
-	syscall.Umask(0o077) // what the server writes is its user's alone
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -62,10 +62,11 @@ func (c serveCmd) Run(o output) error {
 	}
 	fmt.Fprintf(o.out, "Sesame serves at %s (region %s, data in %s)\n", s.URL, c.Region, c.DataDir)
 
+	var failed error
 	select {
 	case <-signals:
-	case err := <-s.Served():
-		log.Error("serving ended", "error", err)
+	case failed = <-s.Served():
+		failed = fmt.Errorf("serving ended: %w", failed)
 	}
 	go func() {
 		<-signals
@@ -75,7 +76,7 @@ func (c serveCmd) Run(o output) error {
 	fmt.Fprintln(o.out, "Stopping; a second signal stops at once.")
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	if err := s.Stop(ctx); err != nil {
+	if err := errors.Join(failed, s.Stop(ctx)); err != nil {
 		return err
 	}
 	fmt.Fprintln(o.out, "Stopped.")

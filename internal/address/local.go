@@ -208,3 +208,9 @@ func appendLocal(dst, content []byte, quote bool) []byte {
 	}
 	return append(dst, '"')
 }
+
+// KeyPrefix gives the prefix of keys that a prefix of an entry, in any case,
+// asks for. It is not checked: what no entry starts with, no key starts with.
+func KeyPrefix(prefix string) string {
+	return string(appendCanonical(nil, []byte(prefix)))
+}

@@ -42,7 +42,8 @@ func OpenFolder(root string) (*Folder, error) {
 }
 
 // Put stores everything r gives under key and returns its length in bytes. When
-// it returns nil the object is durable; when it does not, there is none. check
+// it returns nil the object is durable; when it does not, nobody may count on it
+// and its key should not be used again. check
 // is asked after the last byte and before the object appears: an error from it
 // is returned as it is.
 func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error) {

@@ -107,8 +107,11 @@ func (c *Server) Check() error {
 	if c.ImportMemory < 1<<20 {
 		return errors.New("--import-memory must be at least 1048576 bytes")
 	}
-	if c.MaxUpload < 1 {
-		return errors.New("--max-upload must be at least 1 byte")
+	if c.MaxUpload < 1 || c.MaxUpload > 1<<50 {
+		return errors.New("--max-upload must be 1 byte to 1 PiB")
+	}
+	if c.APIRate > 1e6 {
+		return errors.New("--api-rate must be at most 1000000; 0 is no limit")
 	}
 	return nil
 }

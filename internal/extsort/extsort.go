@@ -24,6 +24,10 @@ type Config struct {
 	// index. While merging it is given back and the buffers of a merge take
 	// less than it, if it is at least 1 MiB. 0 means DefaultMemory.
 	Memory int
+	// Stop is asked from time to time while runs are merged or passed over. Its
+	// error ends the work and is what Sorted or Next gives. nil means that
+	// nothing stops it.
+	Stop func() error
 }
 
 // DefaultMemory is Config.Memory if none is given, in bytes.
@@ -58,7 +62,7 @@ func New(cfg Config) *Sorter {
 	if cfg.Memory <= 0 {
 		cfg.Memory = DefaultMemory
 	}
-	return &Sorter{mem: newTable(cfg.Memory), spill: &spill{dir: cfg.Dir, buffer: readBuffer(cfg.Memory), fanIn: maxFanIn}}
+	return &Sorter{mem: newTable(cfg.Memory), spill: &spill{dir: cfg.Dir, stop: cfg.Stop, buffer: readBuffer(cfg.Memory), fanIn: maxFanIn}}
 }
 
 // Add takes a record; it copies key and value. The value may be empty. The

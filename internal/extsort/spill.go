@@ -20,8 +20,9 @@ import (
 // and the count, as uvarints; then the key and the value.
 type spill struct {
 	dir    string
-	buffer int // bytes for reading or writing one run
-	fanIn  int // runs merged at once at most, two or more
+	stop   func() error // Config.Stop
+	buffer int          // bytes for reading or writing one run
+	fanIn  int          // runs merged at once at most, two or more
 	runs   []string
 	closed bool
 }
@@ -125,6 +126,21 @@ func (s *spill) close() error {
 	return failed
 }
 
+// stoppable is a run that can be told to stop being read.
+type stoppable struct {
+	r    io.Reader
+	stop func() error
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if s.stop != nil {
+		if err := s.stop(); err != nil {
+			return 0, err
+		}
+	}
+	return s.r.Read(p)
+}
+
 // merge opens runs to be read as one.
 func (s *spill) merge(runs []string) (*merge, error) {
 	m := &merge{tree: make([]int, len(runs))}
@@ -134,7 +150,7 @@ func (s *spill) merge(runs []string) (*merge, error) {
 			m.close()
 			return nil, fmt.Errorf("extsort: open a run: %w", err)
 		}
-		c := &cursor{file: f, r: bufio.NewReaderSize(f, s.buffer)}
+		c := &cursor{file: f, r: bufio.NewReaderSize(stoppable{f, s.stop}, s.buffer)}
 		m.cursors = append(m.cursors, c)
 		if err := c.advance(); err != nil {
 			m.close()

@@ -62,6 +62,8 @@ type Batch struct {
 	Now   time.Time
 	Until time.Time // the lease is renewed until then
 	Limit int64     // members the list may hold
+
+	Failed int64 // lines refused so far; the job's count never goes back
 }
 
 // Row is one entry of a Batch.
@@ -102,7 +104,8 @@ type Store interface {
 	// whose list no other job is being applied to, and leases it to owner. ok is
 	// false when there is none.
 	ClaimJob(ctx context.Context, owner string, now, until time.Time) (j Job, ok bool, err error)
-	// RenewLease keeps the lease until a later time and notes the lines refused so far.
+	// RenewLease keeps the lease until a later time and notes the lines refused so
+	// far. A resumed job reads its file again, so the count is the greatest noted.
 	RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error
 	// ReleaseLease gives the job back as it stands.
 	ReleaseLease(ctx context.Context, l jobs.Lease) error

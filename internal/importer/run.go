@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -57,7 +58,7 @@ func (r *run) underLease(ctx context.Context) error {
 			// Any other trouble is met by the work itself, or is over before the lease runs out.
 		}
 	}()
-	err := r.pipeline(ctx)
+	err := r.safePipeline(ctx)
 	if cause := context.Cause(ctx); errors.Is(cause, jobs.ErrLeaseLost) {
 		err = cause
 	}
@@ -66,17 +67,32 @@ func (r *run) underLease(ctx context.Context) error {
 	return err
 }
 
+// safePipeline makes a panic an error, so that a file that finds a mistake of
+// ours fails its job and not the server.
+func (r *run) safePipeline(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return r.pipeline(ctx)
+}
+
 func (r *run) pipeline(ctx context.Context) error {
 	dir := filepath.Join(r.Config.SpillDir, r.lease.Owner)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the spill folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	sorter := extsort.New(extsort.Config{Dir: dir, Memory: r.Config.Memory})
+	sorter := extsort.New(extsort.Config{Dir: dir, Memory: r.Config.Memory, Stop: ctx.Err})
 	defer sorter.Close()
 
 	lines, err := r.read(ctx, sorter)
 	if err != nil {
+		return err
+	}
+	// From here on the count of lines refused is exact, also if the job is stopped.
+	if err := r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.failed.Load()); err != nil {
 		return err
 	}
 	sorted, err := sorter.Sorted()
@@ -101,6 +117,7 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 	var parser address.Parser
 	file, err := importfile.Open(object, r.job.Format, importfile.Options{
 		MaxBytes:   r.Config.MaxBytes,
+		Stop:       ctx.Err,
 		ValidEntry: func(b []byte) bool { _, err := parser.Parse(b); return err == nil },
 	})
 	if err != nil {
@@ -108,7 +125,6 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 	}
 	defer file.Close()
 
-	r.failed.Store(0)
 	refused := int64(0)
 	r.kinds, r.refusedFor = 0, map[string]int64{}
 	defer func() { r.failed.Store(refused) }()
@@ -181,7 +197,7 @@ func (r *run) fit(ctx context.Context, sorted *extsort.Runs, lines int64) error 
 	if err != nil || ok {
 		return err
 	}
-	return tooMany(r.Config.Members, room, fresh)
+	return tooMany(r.Config.Members, room, fresh, r.job.Imported)
 }
 
 // countNew counts the entries behind the cursor that are not members yet.
@@ -222,7 +238,7 @@ func (r *run) apply(ctx context.Context, sorted *extsort.Runs) error {
 		return fmt.Errorf("walk the sorted entries: %w", err)
 	}
 	defer entries.Close()
-	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Limit: r.Config.Members}
+	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Failed: r.failed.Load(), Limit: r.Config.Members}
 	for {
 		record, err := entries.Next()
 		if err != nil && err != io.EOF {

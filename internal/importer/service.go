@@ -159,8 +159,9 @@ type failure string
 
 func (f failure) Error() string { return string(f) }
 
-// attempts is how often a job is tried that fails for a reason of the server's.
-const attempts = 3
+// longestPause ends the trying of a job that fails for a reason of the server's:
+// after 1, 2, 4 and 8 seconds it is tried again. The lease outlives each pause.
+const longestPause = 8 * time.Second
 
 func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log := s.Log.With("job", job.ID, "list", job.ListID)
@@ -168,13 +169,20 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	r := &run{Service: s, job: job, lease: lease}
 	log.Info("import begins", "resumed", job.Cursor != "", "bytes", job.Size)
 	err := r.underLease(ctx)
-	for try := 1; try < attempts && troubled(ctx, err); try++ {
+	for pause := time.Second; troubled(ctx, err) && pause <= longestPause; pause *= 2 {
 		log.Warn("an import ran into trouble and is tried again", "error", err)
 		select {
-		case <-time.After(time.Duration(try) * time.Second):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		err = r.underLease(ctx)
+		// The job may not be ours any more, and a commit that seemed to fail may have
+		// succeeded: go on from what is stored.
+		if err = s.Store.RenewLease(ctx, lease, s.Now().Add(leaseFor), r.failed.Load()); err != nil {
+			continue
+		}
+		if r.job, err = s.Store.Job(ctx, job.Owner, job.ID); err == nil {
+			err = r.underLease(ctx)
+		}
 	}
 
 	status, reason := jobs.Completed, ""
@@ -197,7 +205,8 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		status = jobs.Failed
 		reason = "Something went wrong inside the server; its log says what under job " + job.ID + ". The entries counted as imported were imported."
 	}
-	if err := s.Store.FinishJob(ctx, lease, status, reason, r.failed.Load(), s.Now()); err != nil {
+	// The work is done, so its end is noted even if the server stops meanwhile.
+	if err := s.Store.FinishJob(context.WithoutCancel(ctx), lease, status, reason, r.failed.Load(), s.Now()); err != nil {
 		// The job keeps its state and is worked on again when the lease has run out.
 		log.Error("end an import", "error", err)
 		return
@@ -217,8 +226,13 @@ func troubled(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !errors.As(err, &f) && !errors.Is(err, jobs.ErrLeaseLost)
 }
 
-// tooMany is the Error of a job that does not fit its list.
-func tooMany(limit, room, add int64) failure {
-	return failure(fmt.Sprintf("The file would bring the list to %d members, %d more than the %d that it may hold. Nothing was imported.",
-		limit-room+add, add-room, limit))
+// tooMany is the Error of a job that does not fit its list. That some of it was
+// imported means that it did fit, and others took the room since.
+func tooMany(limit, room, add, imported int64) failure {
+	what := "Nothing was imported."
+	if imported > 0 {
+		what = "The entries counted as imported were imported."
+	}
+	return failure(fmt.Sprintf("The file would bring the list to %d members, %d more than the %d that it may hold. %s",
+		limit-room+add, add-room, limit, what))
 }

@@ -138,6 +138,10 @@ type Options struct {
 	// the first field of a CSV file without a header, which is read as a
 	// one-column list if it is. nil means that a header is required.
 	ValidEntry func([]byte) bool
+	// Stop is asked before each read of the unpacked file. Its error ends the
+	// reading and is what Open or Next gives, however little the file has of
+	// items. nil means that nothing stops it.
+	Stop func() error
 }
 
 // Reader gives the items of one file. It is for one goroutine.
@@ -160,7 +164,7 @@ func Open(r io.Reader, f Format, opt Options) (*Reader, error) {
 	if opt.MaxBytes <= 0 {
 		opt.MaxBytes = DefaultMaxBytes
 	}
-	src, err := openSource(r, opt.MaxBytes)
+	src, err := openSource(r, opt.MaxBytes, opt.Stop)
 	if err != nil {
 		return nil, err
 	}

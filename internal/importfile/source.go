@@ -26,14 +26,14 @@ type source struct {
 }
 
 // openSource looks at the first bytes of r and builds what decodes them.
-func openSource(r io.Reader, maxBytes int64) (*source, error) {
+func openSource(r io.Reader, maxBytes int64, stop func() error) (*source, error) {
 	s := &source{stored: &counter{r: r}, free: func() {}}
 	s.ahead = bufio.NewReaderSize(s.stored, 64<<10)
 	magic, err := s.ahead.Peek(4)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	plain := &limited{r: s.ahead, left: maxBytes, max: maxBytes, stored: s.stored}
+	plain := &limited{r: s.ahead, left: maxBytes, max: maxBytes, stored: s.stored, stop: stop}
 	text := bufio.NewReaderSize(plain, 4<<10) // only to look at the byte order mark
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
@@ -111,9 +111,15 @@ type limited struct {
 	packing   string // "", "gzip" or "zstd"
 	left, max int64
 	stored    *counter
+	stop      func() error
 }
 
 func (l *limited) Read(p []byte) (int, error) {
+	if l.stop != nil {
+		if err := l.stop(); err != nil {
+			return 0, err
+		}
+	}
 	// One byte more than allowed is asked for, to tell a file of just the
 	// allowed size from a larger one.
 	if int64(len(p)) > l.left+1 {

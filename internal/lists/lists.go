@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"sesame/internal/address"
@@ -210,7 +209,7 @@ func (s *Service) Member(ctx context.Context, o Owner, id, entry string) (Member
 // Members gives at most n members whose canonical form starts with prefix, in
 // any case, from the first after the key after. ErrNotFound.
 func (s *Service) Members(ctx context.Context, o Owner, id, prefix, after string, n int) ([]Member, error) {
-	return s.Store.Members(ctx, o, id, strings.ToLower(prefix), after, n)
+	return s.Store.Members(ctx, o, id, address.KeyPrefix(prefix), after, n)
 }
 
 // Match says whether a mailbox is in a list and which member did it: exact

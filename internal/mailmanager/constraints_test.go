@@ -41,7 +41,7 @@ func testEdge(t *testing.T) *httptest.Server {
 		Key: func(_ context.Context, id string) (iam.Key, *iam.Policy, bool, error) {
 			return iam.Key{ID: id, Account: "000000000000", Name: "test", Secret: "secret"}, policy, true, nil
 		},
-		Throttle: wire.NewThrottle(0, 0), MaxInFlight: 10, Now: time.Now, NewID: func() string { return "request-1" },
+		Throttle: wire.NewThrottle(0, 0), MaxReading: 10, MaxInFlight: 10, Now: time.Now, NewID: func() string { return "request-1" },
 		Log: quiet, Audit: quiet, Observe: func(string, string, time.Duration) {},
 	}
 	s := httptest.NewServer(edge.Handler())

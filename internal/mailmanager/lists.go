@@ -17,7 +17,8 @@ func (a *API) createAddressList(ctx context.Context, c wire.Caller, in *createAd
 	if err != nil {
 		return nil, err
 	}
-	params := digest(createAddressListInput{AddressListName: in.AddressListName, Tags: in.Tags})
+	// The order of tags says nothing; SDKs may take them from a map.
+	params := digest([]any{in.AddressListName, tags})
 	id, err := a.Lists.Create(ctx, a.owner(c), *in.AddressListName, tags, lists.NewClientToken(in.ClientToken, params, a.Now()))
 	if errors.Is(err, lists.ErrTokenReused) {
 		return nil, wire.Errorf(conflict, "The ClientToken was used before with other parameters.")

@@ -1,6 +1,7 @@
 package metadb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -66,7 +67,7 @@ func (db *DB) Jobs(ctx context.Context, o lists.Owner, listID, before string, li
 		return nil, err
 	}
 	rows, err := db.read.QueryContext(ctx,
-		"SELECT "+jobColumns+" FROM import_jobs WHERE list = ? AND (?2 = '' OR id < ?2) ORDER BY id DESC LIMIT ?", n, before, limit)
+		"SELECT "+jobColumns+" FROM import_jobs WHERE list = ? AND id < ? ORDER BY id DESC LIMIT ?", n, cmp.Or(before, "~"), limit) // no id reaches "~"
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +216,7 @@ func underLease(ctx context.Context, q interface {
 
 // RenewLease is importer.Store's.
 func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error {
-	return underLease(ctx, db.write, l, "lease_until = ?, failed = ?", millis(until), failed)
+	return underLease(ctx, db.write, l, "lease_until = ?, failed = max(failed, ?)", millis(until), failed)
 }
 
 // ReleaseLease is importer.Store's.
@@ -245,7 +246,7 @@ func (db *DB) Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room i
 const insertRows = 200
 
 var insertMembers = "INSERT INTO members (list, created, key, shown) VALUES " +
-	strings.Repeat("(?1, ?2, ?, nullif(?, '')), ", insertRows-1) + "(?1, ?2, ?, nullif(?, '')) ON CONFLICT DO NOTHING"
+	strings.Repeat("(?1, ?2, ?, NULL), ", insertRows-1) + "(?1, ?2, ?, NULL) ON CONFLICT DO NOTHING"
 
 const insertMember = "INSERT INTO members (list, created, key, shown) VALUES (?1, ?2, ?, nullif(?, '')) ON CONFLICT DO NOTHING"
 
@@ -273,8 +274,8 @@ func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) er
 		if have > b.Limit {
 			return lists.ErrListFull
 		}
-		return underLease(ctx, tx, l, "imported = imported + ?, cursor = ?, reserved = max(reserved - ?, 0), lease_until = ?",
-			b.Lines, b.Rows[len(b.Rows)-1].Key, added, millis(b.Until))
+		return underLease(ctx, tx, l, "imported = imported + ?, failed = max(failed, ?), cursor = ?, reserved = max(reserved - ?, 0), lease_until = ?",
+			b.Lines, b.Failed, b.Rows[len(b.Rows)-1].Key, added, millis(b.Until))
 	})
 }
 
@@ -289,32 +290,41 @@ func insert(tx *sql.Tx, list int64, b importer.Batch) (added int64, err error) {
 		return 0, err
 	}
 	defer one.Close()
-	args := make([]any, 0, 2+2*insertRows)
-	for rows := b.Rows; len(rows) > 0; {
-		statement, n := many, insertRows
-		if len(rows) < insertRows {
-			statement, n = one, 1
-		}
-		args = append(args[:0], list, millis(b.Now))
-		for _, row := range rows[:n] {
-			args = append(args, row.Key, row.Shown)
-		}
-		rows = rows[n:]
+	exec := func(statement *sql.Stmt, args []any) error {
 		done, err := statement.Exec(args...)
 		if err != nil {
+			return err
+		}
+		n, err := done.RowsAffected()
+		added += n
+		return err
+	}
+	args := append(make([]any, 0, 2+insertRows), list, millis(b.Now))
+	for _, row := range b.Rows {
+		if row.Shown != "" {
+			if err := exec(one, []any{list, millis(b.Now), row.Key, row.Shown}); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		args = append(args, row.Key)
+		if len(args) == cap(args) {
+			if err := exec(many, args); err != nil {
+				return 0, err
+			}
+			args = args[:2]
+		}
+	}
+	for _, key := range args[2:] {
+		if err := exec(one, []any{list, millis(b.Now), key, ""}); err != nil {
 			return 0, err
 		}
-		new, err := done.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		added += new
 	}
 	return added, nil
 }
 
 // FinishJob is importer.Store's.
 func (db *DB) FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, failed int64, now time.Time) error {
-	return underLease(ctx, db.write, l, "status = ?, error = ?, failed = ?, completed = ?, reserved = 0, lease_owner = '', lease_until = 0",
+	return underLease(ctx, db.write, l, "status = ?, error = ?, failed = max(failed, ?), completed = ?, reserved = 0, lease_owner = '', lease_until = 0",
 		string(status), reason, failed, millis(now))
 }

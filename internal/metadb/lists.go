@@ -254,10 +254,16 @@ func (db *DB) Members(ctx context.Context, o lists.Owner, id, prefix, after stri
 	if err != nil {
 		return nil, err
 	}
-	// No text that starts with prefix is greater than prefix and the last code point.
+	// One lower bound, for of two SQLite would search by the first and filter by the
+	// other. No text that starts with prefix is greater than prefix and the last
+	// code point.
+	from, bound := "key > ?", after
+	if prefix > after {
+		from, bound = "key >= ?", prefix
+	}
 	rows, err := db.read.QueryContext(ctx,
-		"SELECT key, coalesce(shown, key), created FROM members WHERE list = ? AND key > ? AND key >= ? AND key < ? || char(0x10ffff) ORDER BY key LIMIT ?",
-		n, after, prefix, prefix, limit)
+		"SELECT key, coalesce(shown, key), created FROM members WHERE list = ? AND "+from+" AND key < ? || char(0x10ffff) ORDER BY key LIMIT ?",
+		n, bound, prefix, limit)
 	return scanMembers(rows, err)
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"runtime"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 
 // DB is the store in one SQLite file. Several processes may have it open.
 type DB struct {
-	write *sql.DB // one connection: SQLite has one writer, and here it queues fairly
+	path  string
+	write *sql.DB // one connection, since SQLite has one writer: the others queue here
 	read  *sql.DB // sees what was committed when each query starts
 
 	findMembers *sql.Stmt
@@ -43,7 +45,9 @@ const schemaVersion = 1
 // Open opens the file at path and makes it if need be.
 func Open(ctx context.Context, path string) (*DB, error) {
 	// FULL: a commit is on disk when it returns. Readers never wait for the writer.
-	params := "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_cache_size=-65536"
+	// Page caches are small, since each connection has its own: the kernel caches
+	// the file for all of them.
+	params := "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000&_cache_size=-4096"
 	file := (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String()
 	write, err := sql.Open("sqlite3", file+params+"&_txlock=immediate")
 	if err != nil {
@@ -56,7 +60,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	}
 	read.SetMaxOpenConns(4 * runtime.NumCPU())
 	read.SetMaxIdleConns(4 * runtime.NumCPU())
-	db := &DB{write: write, read: read}
+	db := &DB{path: path, write: write, read: read}
 	if err := db.prepare(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open the database %s: %w", path, err)
@@ -100,6 +104,21 @@ func (db *DB) Close() error {
 		stmt = db.findMembers.Close()
 	}
 	return errors.Join(stmt, db.read.Close(), db.write.Close())
+}
+
+// largestWAL is the size in bytes at which Tidy shortens the write-ahead log.
+const largestWAL = 128 << 20
+
+// Tidy shortens the write-ahead log when steady readers have kept SQLite from
+// doing so by itself.
+func (db *DB) Tidy(ctx context.Context) error {
+	info, err := os.Stat(db.path + "-wal")
+	if err != nil || info.Size() < largestWAL {
+		return nil // nothing to do, or nothing yet
+	}
+	// It waits for readers up to the busy timeout, and answers busy = 1 then.
+	var busy, pages, moved int
+	return db.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
 }
 
 // ReleaseLeases ends every lease. Only a process that has the store to itself may

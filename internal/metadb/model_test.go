@@ -621,7 +621,7 @@ func (m *model) renew(r *rapid.T) {
 		return
 	}
 	is(r, "RenewLease", err, nil)
-	j.until, j.Failed = m.now.Add(leaseTime), failed
+	j.until, j.Failed = m.now.Add(leaseTime), max(j.Failed, failed)
 }
 
 func (m *model) release(r *rapid.T) {
@@ -653,7 +653,7 @@ func (m *model) reserve(r *rapid.T) {
 
 func (m *model) apply(r *rapid.T) {
 	l, j := m.aLease(r)
-	b := importer.Batch{Now: m.now, Until: m.now.Add(leaseTime), Limit: modelMembers}
+	b := importer.Batch{Now: m.now, Until: m.now.Add(leaseTime), Limit: modelMembers, Failed: rapid.Int64Range(0, 99).Draw(r, "failed")}
 	for _, text := range rapid.SliceOfN(rapid.SampledFrom(modelEntries), 1, 4).Draw(r, "entries") {
 		e, err := address.Parse(text)
 		is(r, "Parse", err, nil)
@@ -693,6 +693,7 @@ func (m *model) apply(r *rapid.T) {
 	j.list.Kinds |= b.Kinds
 	j.list.Updated = m.now
 	j.Imported += b.Lines
+	j.Failed = max(j.Failed, b.Failed)
 	j.reserved = max(j.reserved-fresh, 0)
 	j.until = b.Until
 }
@@ -708,7 +709,7 @@ func (m *model) finish(r *rapid.T) {
 	}
 	is(r, "FinishJob", err, nil)
 	j.end(status, m.now)
-	j.Error, j.Failed = "reason", failed
+	j.Error, j.Failed = "reason", max(j.Failed, failed)
 }
 
 func (m *model) pass(r *rapid.T) {

@@ -1195,6 +1195,8 @@ func leases(f *fixture) {
 	f.same("what is to claim while the lease lives", j.ID, "")
 	f.is("RenewLease", f.RenewLease(f.ctx, lease, f.now.Add(leaseTime), 3), nil)
 	f.same("the lines refused so far", f.getJob(ann, id).Failed, int64(3))
+	f.is("RenewLease", f.RenewLease(f.ctx, lease, f.now.Add(leaseTime), 2), nil)
+	f.same("the lines refused so far, read again by a job that is resumed", f.getJob(ann, id).Failed, int64(3))
 	f.tick(leaseTime - time.Millisecond)
 	j, _ = f.claim("w2")
 	f.same("what is to claim while the renewed lease lives", j.ID, "")

@@ -22,17 +22,19 @@ import (
 	"hash/crc64"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"sesame/internal/importer"
 	"sesame/internal/sigv4"
 )
 
-// Door answers under /objects/. Fill it in.
+// Door answers under /objects/. Fill in what is exported.
 type Door struct {
 	PublicURL   *url.URL          // what URLs start with: scheme and host
 	Credentials sigv4.Credentials // Sesame's own, of no use for the API
@@ -47,7 +49,11 @@ type Door struct {
 	Now       func() time.Time
 	NewID     func() string
 	Log       *slog.Logger
+	Audit     *slog.Logger      // one line for each upload that was kept
 	Received  func(bytes int64) // told of each upload that was kept
+
+	mu      sync.Mutex
+	running map[string]*upload // by job
 }
 
 const (
@@ -82,14 +88,19 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := d.Now()
 	id := d.NewID()
 	w.Header().Set("X-Amz-Request-Id", id)
-	size, err := d.put(w, r)
+	jobID, size, err := d.put(w, r)
 	code := "OK"
 	var refused *refusal
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusOK)
 		d.Received(size)
+		source, _, _ := net.SplitHostPort(r.RemoteAddr)
+		d.Audit.Info("upload", "request_id", id, "job", jobID, "bytes", size, "source", source)
 	case errors.As(err, &refused):
+	case r.Context().Err() != nil: // the client has gone; a store may say so in its own words
+		refused = &refusal{Status: http.StatusServiceUnavailable, Code: "ServiceUnavailable",
+			Message: "The request was given up before it was answered. Nothing was kept; try again."}
 	default:
 		d.Log.Error("upload failed", "request_id", id, "error", err)
 		refused = &refusal{Status: http.StatusInternalServerError, Code: "InternalError",
@@ -106,42 +117,48 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			xml.NewEncoder(w).Encode(refused)
 		}
 	}
-	d.Log.Info("upload", "request_id", id, "path", r.URL.Path, "code", code, "bytes", size, "ms", d.Now().Sub(start).Milliseconds())
+	d.Log.Info("upload", "request_id", id, "job", jobID, "code", code, "bytes", size, "ms", d.Now().Sub(start).Milliseconds())
 }
 
-func (d *Door) put(w http.ResponseWriter, r *http.Request) (size int64, err error) {
-	jobID, ok := strings.CutPrefix(r.URL.Path, imports)
-	if !ok || jobID == "" || strings.Contains(jobID, "/") {
-		return 0, &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The specified key does not exist."}
+// put takes an upload. jobID is "" until the signature has shown that it is one
+// and not something that should not be in a log.
+func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size int64, err error) {
+	named, ok := strings.CutPrefix(r.URL.Path, imports)
+	if !ok || named == "" || strings.Contains(named, "/") {
+		return "", 0, &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The specified key does not exist."}
 	}
 	if r.Method != http.MethodPut {
 		w.Header().Set("Allow", http.MethodPut)
-		return 0, &refusal{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: "The URL is signed for PUT and for nothing else."}
+		return "", 0, &refusal{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: "The URL is signed for PUT and for nothing else."}
 	}
 	if err := sigv4.VerifyPresigned(r, d.Credentials, d.scope(), d.Now(), clockSkew); err != nil {
-		return 0, notSigned(err)
+		return "", 0, notSigned(err)
 	}
+	jobID = named
 	if encoding := r.Header.Get("Content-Encoding"); strings.Contains(encoding, "aws-chunked") {
-		return 0, &refusal{Status: http.StatusNotImplemented, Code: "NotImplemented",
+		return jobID, 0, &refusal{Status: http.StatusNotImplemented, Code: "NotImplemented",
 			Message: "The aws-chunked encoding is not one that this URL takes. Send the file as it is; HTTP's own chunked transfer is fine."}
 	}
 	tooLarge := &refusal{Status: http.StatusBadRequest, Code: "EntityTooLarge",
 		Message: fmt.Sprintf("The upload exceeds the %d bytes that it may have.", d.MaxUpload)}
 	if r.ContentLength > d.MaxUpload {
-		return 0, tooLarge
+		return jobID, 0, tooLarge
 	}
 	sums, err := checksums(r.Header)
 	if err != nil {
-		return 0, err
+		return jobID, 0, err
 	}
 	select {
 	case d.Slots <- struct{}{}:
 		defer func() { <-d.Slots }()
 	default:
-		return 0, &refusal{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "As many uploads as may run at once are running. Try again."}
+		return jobID, 0, &refusal{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "As many uploads as may run at once are running. Try again."}
 	}
 
-	body := io.Reader(&upload{body: r.Body, left: d.MaxUpload, tooLarge: tooLarge, idle: d.Idle, control: http.NewResponseController(w)})
+	u := &upload{body: r.Body, left: d.MaxUpload, tooLarge: tooLarge, idle: d.Idle, begun: time.Now(), control: http.NewResponseController(w)}
+	d.begin(jobID, u)
+	defer d.end(jobID, u)
+	body := io.Reader(u)
 	for _, s := range sums {
 		body = io.TeeReader(body, s.hash)
 	}
@@ -154,13 +171,17 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (size int64, err erro
 		}
 		return nil
 	})
+	// Making it durable may have taken longer than the deadlines allow for.
+	if late := u.control.SetWriteDeadline(time.Now().Add(d.Idle)); late != nil && err == nil {
+		err = fmt.Errorf("set the write deadline: %w", late)
+	}
 	switch {
 	case errors.Is(err, importer.ErrNotFound):
 		err = &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more."}
 	case errors.Is(err, importer.ErrStarted):
 		err = &refusal{Status: http.StatusConflict, Code: "OperationAborted", Message: "The import job was started, and takes no upload any more."}
 	}
-	return size, err
+	return jobID, size, err
 }
 
 func notSigned(err error) error {
@@ -175,34 +196,96 @@ func notSigned(err error) error {
 	return &refusal{Status: status, Code: refused.Code, Message: refused.Message}
 }
 
-// upload is a request's body, with an end to its length and to its silences.
+// begin makes u the upload of its job. One that runs already is given up: a
+// client that tries again means the new one, and a URL gets one place, not all.
+func (d *Door) begin(jobID string, u *upload) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.running == nil {
+		d.running = map[string]*upload{}
+	}
+	if earlier := d.running[jobID]; earlier != nil {
+		earlier.giveUp()
+	}
+	d.running[jobID] = u
+}
+
+func (d *Door) end(jobID string, u *upload) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.running[jobID] == u {
+		delete(d.running, jobID)
+	}
+}
+
+// leastRate is what an upload must bring, in bytes a second, once it has run for
+// as long as it may be idle.
+const leastRate = 10_000
+
+// upload is a request's body, with an end to its length, to its silences and to
+// its slowness.
 type upload struct {
 	body     io.Reader
 	left     int64
 	tooLarge error
 	idle     time.Duration
+	begun    time.Time
+	came     int64 // bytes so far
 	control  *http.ResponseController
+
+	mu      sync.Mutex
+	givenUp bool
+}
+
+// giveUp ends the upload, also while it waits for bytes.
+func (u *upload) giveUp() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.givenUp = true
+	u.control.SetReadDeadline(time.Now()) // a connection that cannot be told is gone
+}
+
+// arm sets the deadlines of the next read, about the real clock, whatever Now says.
+func (u *upload) arm() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.givenUp {
+		return &refusal{Status: http.StatusConflict, Code: "OperationAborted", Message: "Another upload to the same URL took the place of this one. Nothing of this one was kept."}
+	}
+	now := time.Now()
+	by := now.Add(u.idle)
+	if slow := u.begun.Add(u.idle + time.Duration(u.came)*time.Second/leastRate); slow.Before(by) {
+		by = slow
+	}
+	if err := u.control.SetReadDeadline(by); err != nil {
+		return fmt.Errorf("set the read deadline: %w", err)
+	}
+	if err := u.control.SetWriteDeadline(now.Add(2 * u.idle)); err != nil {
+		return fmt.Errorf("set the write deadline: %w", err)
+	}
+	return nil
 }
 
 func (u *upload) Read(p []byte) (int, error) {
-	// Deadlines are about the real clock, whatever Now says.
-	if err := u.control.SetReadDeadline(time.Now().Add(u.idle)); err != nil {
-		return 0, fmt.Errorf("set the read deadline: %w", err)
-	}
-	if err := u.control.SetWriteDeadline(time.Now().Add(2 * u.idle)); err != nil {
-		return 0, fmt.Errorf("set the write deadline: %w", err)
+	if err := u.arm(); err != nil {
+		return 0, err
 	}
 	n, err := u.body.Read(p)
+	u.came += int64(n)
 	if u.left -= int64(n); u.left < 0 {
 		return n, u.tooLarge
 	}
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	if late := u.arm(); late != nil {
+		return n, late // given up
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, &refusal{Status: http.StatusBadRequest, Code: "RequestTimeout", Message: "Nothing came for too long. Nothing was kept."}
+		return n, &refusal{Status: http.StatusBadRequest, Code: "RequestTimeout",
+			Message: fmt.Sprintf("Too little came for too long: an upload must bring %d bytes a second. Nothing was kept.", leastRate)}
 	}
-	if err != nil && err != io.EOF {
-		return n, &refusal{Status: http.StatusBadRequest, Code: "IncompleteBody", Message: "The upload broke off before its end. Nothing was kept."}
-	}
-	return n, err
+	return n, &refusal{Status: http.StatusBadRequest, Code: "IncompleteBody", Message: "The upload broke off before its end. Nothing was kept."}
 }
 
 // checksum is one that the request gives for its body.

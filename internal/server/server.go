@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -52,10 +53,11 @@ type Server struct {
 
 // What a request may take and how long.
 const (
-	maxBody        = 1 << 20 // bytes of an API request
-	maxInFlight    = 256     // API requests
+	maxBody        = 512 << 10 // bytes of an API request
+	maxReading     = 1024      // API requests whose body is being received
+	maxInFlight    = 256       // API requests being answered
 	maxUploads     = 64
-	readTimeout    = 30 * time.Second // of an API request
+	readTimeout    = 10 * time.Second // of an API request
 	idleUpload     = 60 * time.Second // silence within an upload
 	maxDecompress  = 20               // an import file may be this many times MaxUpload when decompressed
 	housekeepEvery = time.Minute
@@ -162,7 +164,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		PublicURL: public, Region: c.Region, Uploads: imports, MaxUpload: c.MaxUpload, Idle: idleUpload,
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},
 		Slots:       make(chan struct{}, maxUploads),
-		Now:         time.Now, NewID: newRequestID, Log: log, Received: metrics.Uploaded,
+		Now:         time.Now, NewID: newRequestID, Log: log, Audit: audit, Received: metrics.Uploaded,
 	}
 	api := &mailmanager.API{
 		Region: c.Region, Lists: addressLists, Imports: imports, Now: time.Now, UploadURL: door.UploadURL,
@@ -173,28 +175,42 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		Services: []*wire.Service{mailManager},
 		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: api.SesameOperations()},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: c.Region, Service: "ses"}, MaxBody: maxBody, Skew: 15 * time.Minute, Now: time.Now},
-		Key:      callers.find, Throttle: wire.NewThrottle(limits.Rate, limits.Burst), MaxInFlight: maxInFlight,
+		Key:      callers.find, Throttle: wire.NewThrottle(limits.Rate, limits.Burst), MaxReading: maxReading, MaxInFlight: maxInFlight,
 		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Observe: metrics.Request,
 	}
 
-	mux := http.NewServeMux()
-	mux.Handle("/objects/", door)
-	mux.Handle("GET /metrics", metrics.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { s.ready(w, r, db) })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "This is Sesame, Amazon SES's bulk side, self-hosted.\nPoint an AWS SDK or the AWS CLI at this address as its endpoint URL.\n")
-	})
-	mux.Handle("/", edge.Handler())
+	pages := map[string]http.HandlerFunc{
+		"/metrics": metrics.Handler().ServeHTTP,
+		"/healthz": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") },
+		"/readyz":  func(w http.ResponseWriter, r *http.Request) { s.ready(w, r, db) },
+		"/": func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "This is Sesame, Amazon SES's bulk side, self-hosted.\nPoint an AWS SDK or the AWS CLI at this address as its endpoint URL.\n")
+		},
+	}
+	operations := edge.Handler()
+	// No http.ServeMux: it redirects paths with dot or empty segments, signature
+	// and all, in a form that no SDK understands.
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		page := pages[r.URL.Path]
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/objects/"):
+			door.ServeHTTP(w, r)
+		case page != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			page(w, r)
+		default:
+			operations.ServeHTTP(w, r)
+		}
+	}
 	s.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, WriteTimeout: 2 * readTimeout,
+		Handler: http.HandlerFunc(handler), DisableGeneralOptionsHandler: true, // OPTIONS * is no operation either
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: readTimeout, WriteTimeout: 6 * readTimeout,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, TLSConfig: tlsConfig,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.runner.Start()
 	housekeeping, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	go s.housekeep(housekeeping, addressLists, imports)
+	go s.housekeep(housekeeping, db, addressLists, imports)
 	go func() {
 		if tlsConfig != nil {
 			s.served <- s.http.ServeTLS(listener, "", "")
@@ -242,10 +258,10 @@ func (s *Server) close() error {
 }
 
 // housekeep frees what deleted lists and lost uploads take.
-func (s *Server) housekeep(ctx context.Context, l *lists.Service, i *importer.Service) {
+func (s *Server) housekeep(ctx context.Context, db *metadb.DB, l *lists.Service, i *importer.Service) {
 	defer close(s.tidied)
 	for {
-		if err := errors.Join(l.Purge(ctx), i.Sweep(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(l.Purge(ctx), i.Sweep(ctx), db.Tidy(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("housekeeping", "error", err)
 		}
 		select {

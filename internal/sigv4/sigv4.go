@@ -49,6 +49,10 @@ type Error struct {
 // Error gives code and message on one line.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+// ErrBody is what Verify gives, wrapped, for a body that breaks off or does not
+// come in time: the client's or the connection's doing, and not a refusal.
+var ErrBody = errors.New("read request body")
+
 // Verifier checks API requests. All its fields must be set.
 type Verifier struct {
 	Scope   Scope
@@ -72,10 +76,6 @@ const (
 	// maxKeyID is how long IAM lets an access key id be.
 	// https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 	maxKeyID = 128
-
-	// unknownKeySecret signs for keys that do not exist, to take as long. It is
-	// no secret: nothing that it signs is accepted.
-	unknownKeySecret = "0000000000000000000000000000000000000000"
 )
 
 // Verify checks r's Authorization header or its query signature, reads the whole
@@ -88,7 +88,7 @@ const (
 // A refusal is an *Error, with one of the codes MissingAuthenticationToken-,
 // IncompleteSignature-, InvalidSignature-, UnrecognizedClient-,
 // RequestEntityTooLarge- and MalformedHttpRequestException. Any other error is
-// from reading the body or from Secret, wrapped. The checks come in the order
+// from reading the body (ErrBody) or from Secret, wrapped. The checks come in the order
 // that the service has been seen to make them in.
 func (v *Verifier) Verify(r *http.Request) (accessKeyID string, body []byte, err error) {
 	query, err := parseQuery(r.URL.RawQuery)
@@ -107,6 +107,20 @@ func (v *Verifier) Verify(r *http.Request) (accessKeyID string, body []byte, err
 		return "", nil, unrecognized()
 	}
 
+	// The key is looked up before the body is read, so that a stranger cannot make
+	// the server wait for, or hold, a body. That an answer tells which keys exist
+	// is so with the service too.
+	var secret string
+	var known bool
+	if len(c.keyID) <= maxKeyID {
+		secret, known, err = v.Secret(r.Context(), c.keyID)
+		if err != nil {
+			return "", nil, fmt.Errorf("look up the secret of access key %q: %w", c.keyID, err)
+		}
+	}
+	if !known {
+		return "", nil, unrecognized()
+	}
 	body, err = v.readBody(r)
 	if err != nil {
 		return "", nil, err
@@ -119,25 +133,11 @@ func (v *Verifier) Verify(r *http.Request) (accessKeyID string, body []byte, err
 		return "", nil, &Error{codeInvalid, "The 'X-Amz-Content-Sha256' header must be the SHA-256 of the request body, in lower-case hexadecimal."}
 	}
 
-	var secret string
-	var known bool
-	if len(c.keyID) <= maxKeyID {
-		secret, known, err = v.Secret(r.Context(), c.keyID)
-		if err != nil {
-			return "", nil, fmt.Errorf("look up the secret of access key %q: %w", c.keyID, err)
-		}
-	}
-	if !known {
-		secret = unknownKeySecret
-	}
 	match := 0
 	for _, path := range apiPaths(sentPath(r)) {
 		canonical := canonicalRequest(r, path, canonicalQuery(query), c.signedHeaders, payloadHash)
 		want := signature(secret, c.date, v.Scope, stringToSign(c.date, v.Scope, canonical))
 		match |= subtle.ConstantTimeCompare([]byte(want), []byte(c.signature))
-	}
-	if !known {
-		return "", nil, unrecognized()
 	}
 	if match != 1 {
 		return "", nil, &Error{codeInvalid, "The request signature we calculated does not match the signature you provided. " +
@@ -435,7 +435,7 @@ func (v *Verifier) readBody(r *http.Request) ([]byte, error) {
 		return nil, tooLarge
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read request body: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrBody, err)
 	}
 	return body, nil
 }

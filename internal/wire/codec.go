@@ -185,6 +185,8 @@ func frameworkStatus(code string) int {
 		return http.StatusNotFound
 	case "RequestEntityTooLargeException":
 		return http.StatusRequestEntityTooLarge
+	case "RequestTimeoutException":
+		return http.StatusRequestTimeout
 	case "ThrottlingException":
 		return http.StatusTooManyRequests
 	case "InternalFailure":

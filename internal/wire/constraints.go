@@ -30,7 +30,20 @@ type violations struct {
 	found    []string
 }
 
+// Bounds on one message, which otherwise a hostile input could make a hundred
+// times as long as itself.
+const (
+	maxViolations = 100
+	maxEcho       = 4096 // bytes of a value
+)
+
 func (v *violations) add(value, path, must string) {
+	if len(v.found) == maxViolations {
+		return
+	}
+	if len(value) > maxEcho {
+		value = strings.ToValidUTF8(value[:maxEcho], "") + "...'"
+	}
 	if value != "" {
 		value = " " + value
 	}
@@ -81,7 +94,11 @@ func (v *violations) list(list reflect.Value, tag reflect.StructTag, path string
 	if tag.Get("sensitive") != "true" && list.Type().Elem().Elem().Kind() == reflect.String {
 		shown = "'" + showStrings(list) + "'"
 	}
+	before := len(v.found)
 	v.bounds(list.Len(), path, shown, tag.Get("length"), "length")
+	if len(v.found) > before {
+		return // its elements would only make the message longer
+	}
 	for i := range list.Len() {
 		element, at := list.Index(i), fmt.Sprintf("%s.%d.member", path, i+1)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"reflect"
 	"regexp"
 	"runtime/debug"
@@ -28,6 +29,7 @@ type Edge struct {
 	Key func(ctx context.Context, id string) (key iam.Key, policy *iam.Policy, ok bool, err error)
 
 	Throttle    *Throttle
+	MaxReading  int // requests whose body is being received at once; more are told to come back
 	MaxInFlight int // requests being answered at once; more are told to come back
 	Now         func() time.Time
 	NewID       func() string // request ids
@@ -49,7 +51,7 @@ type outcome struct {
 // Handler is the edge as an http.Handler.
 func (e *Edge) Handler() http.Handler {
 	patterns := patternsOf(append(e.Services[:len(e.Services):len(e.Services)], e.Sesame))
-	slots := make(chan struct{}, e.MaxInFlight)
+	reading, slots := make(chan struct{}, e.MaxReading), make(chan struct{}, e.MaxInFlight)
 	json10, rpcCBOR, sesameJSON := newJSON10(), newCBOR(), newSesameJSON()
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,13 +61,10 @@ func (e *Edge) Handler() http.Handler {
 		w.Header().Set("X-Amzn-RequestId", o.caller.RequestID)
 
 		service, name, codec := e.route(r, json10, rpcCBOR, sesameJSON)
-		var out any
-		select {
-		case slots <- struct{}{}:
-			out = e.answer(r, service, name, codec, patterns, &o)
-			<-slots
-		default:
-			out = Errorf("ServiceUnavailable", "The server is answering as many requests as it can. Try again.")
+		// Who sends slowly takes no place from those who are being answered.
+		out := within(reading, func() any { return e.prove(r, &o) })
+		if body, proved := out.([]byte); proved {
+			out = within(slots, func() any { return e.answer(r.Context(), r.Method, body, service, name, codec, patterns, &o) })
 		}
 		if refusal, refused := out.(*Error); refused {
 			o.code = refusal.Code
@@ -75,6 +74,17 @@ func (e *Edge) Handler() http.Handler {
 		}
 		e.report(r, o, e.Now().Sub(start))
 	})
+}
+
+// within does something if there is a place for it, and gives what it gives.
+func within(places chan struct{}, do func() any) any {
+	select {
+	case places <- struct{}{}:
+		defer func() { <-places }()
+		return do()
+	default:
+		return Errorf("ServiceUnavailable", "The server has as many requests in hand as it can. Try again.")
+	}
 }
 
 // route tells the protocols apart (aws-facts 0.1, 0.2).
@@ -102,17 +112,8 @@ func (e *Edge) route(r *http.Request, json10, rpcCBOR, sesameJSON codec) (*Servi
 	return nil, "", json10
 }
 
-// answer does everything between routing and writing. It returns the output or
-// an *Error, and notes in o what happened.
-func (e *Edge) answer(r *http.Request, s *Service, name string, c codec, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
-	defer func() {
-		if p := recover(); p != nil {
-			o.cause = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			out = internalFailure(o)
-		}
-	}()
-	ctx := r.Context()
-
+// prove finds out who sent r and notes it in o. It returns the body, or an *Error.
+func (e *Edge) prove(r *http.Request, o *outcome) any {
 	var key iam.Key
 	verifier := e.Verifier
 	verifier.Secret = func(ctx context.Context, id string) (string, bool, error) {
@@ -124,12 +125,32 @@ func (e *Edge) answer(r *http.Request, s *Service, name string, c codec, pattern
 	if refusal := new(sigv4.Error); errors.As(err, &refusal) {
 		return &Error{Code: refusal.Code, Message: refusal.Message}
 	}
+	if errors.Is(err, sigv4.ErrBody) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return Errorf("RequestTimeoutException", "The request body did not come in time.")
+		}
+		return Errorf("MalformedHttpRequestException", "The request body broke off before its end.")
+	}
 	if err != nil {
-		return e.refusal(err, o)
+		return e.refusal(r.Context(), err, o)
 	}
 	o.caller.AccessKeyID, o.caller.Account, o.caller.ARN = accessKeyID, key.Account, key.ARN()
+	if body == nil {
+		body = []byte{}
+	}
+	return body
+}
 
-	if s == nil || r.Method != http.MethodPost {
+// answer does everything between proving and writing. It returns the output or
+// an *Error, and notes in o what happened.
+func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Service, name string, c codec, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.cause = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			out = internalFailure(o)
+		}
+	}()
+	if s == nil || method != http.MethodPost {
 		return Errorf("UnknownOperationException", "This address has no operation for that request.")
 	}
 	op, ok := s.operation(name)
@@ -157,7 +178,7 @@ func (e *Edge) answer(r *http.Request, s *Service, name string, c codec, pattern
 	// the input has been checked, and before anything is looked at for the caller.
 	access, err := op.access(ctx, o.caller, in.Interface())
 	if err != nil {
-		return e.refusal(err, o)
+		return e.refusal(ctx, err, o)
 	}
 	o.resource = access.Resource
 	if refusal := decide(o.caller, s.IAMPrefix+":"+op.Name, access); refusal != nil {
@@ -165,7 +186,7 @@ func (e *Edge) answer(r *http.Request, s *Service, name string, c codec, pattern
 	}
 	out, err = op.call(ctx, o.caller, in.Interface())
 	if err != nil {
-		return e.refusal(err, o)
+		return e.refusal(ctx, err, o)
 	}
 	return out
 }
@@ -186,14 +207,14 @@ func decide(c Caller, action string, a Access) *Error {
 }
 
 // refusal turns an operation's error into what the client sees.
-func (e *Edge) refusal(err error, o *outcome) *Error {
+func (e *Edge) refusal(ctx context.Context, err error, o *outcome) *Error {
 	if refusal := new(Error); errors.As(err, &refusal) {
 		return refusal
 	}
-	o.cause = err
-	if errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil { // the client has gone; a store may say so in its own words
 		return Errorf("ServiceUnavailable", "The request was given up before it was answered.")
 	}
+	o.cause = err
 	return internalFailure(o)
 }
 
