@@ -39,8 +39,8 @@ const (
 	badRequests  = 20_000
 	warmUp       = 4_000
 	hiddenDomain = "hidden-from-the-log.example"
-	badMaxUpload = 64 << 10 // bytes
-	maxAPIBody   = 1 << 20  // bytes
+	badMaxUpload = 64 << 10  // bytes
+	maxAPIBody   = 512 << 10 // bytes
 )
 
 // TestBadInput sends twenty thousand requests that are wrong in some way. Each
@@ -80,6 +80,16 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("memory grew from %.0f to %.0f MB", memory/1e6, moreMemory/1e6)
 	}
 
+	for _, code := range []string{
+		"AuthorizationQueryParametersError", "BadDigest", "EntityTooLarge", "IncompleteBody", "InvalidDigest", "MethodNotAllowed", "NoSuchKey", "NotImplemented", "SignatureDoesNotMatch", "SlowDown",
+		"IncompleteSignatureException", "InvalidSignatureException", "MalformedHttpRequestException", "MissingAuthenticationTokenException", "RequestEntityTooLargeException", "RequestTimeoutException",
+		"SerializationException", "ServiceUnavailable", "UnknownOperationException", "UnrecognizedClientException", "ValidationException",
+	} {
+		if b.counts[code] == 0 {
+			t.Errorf("nothing was answered with %s: is the input still bad in every way?", code)
+		}
+	}
+
 	// It still serves.
 	list := s.importAll(t, "afterwards", types.ImportDataTypeCsv, []byte(addresses(1000)), 1000, 0)
 	var out struct{ Matches []struct{ Matched bool } }
@@ -103,7 +113,7 @@ type badInput struct {
 	uploads []string // their URLs
 
 	mu     sync.Mutex
-	counts map[string]int // answers by kind of status
+	counts map[string]int // answers by code
 }
 
 func (b *badInput) prepare() {
@@ -111,7 +121,7 @@ func (b *badInput) prepare() {
 	ctx := context.Background()
 	sdk := b.s.client()
 	b.list = b.s.importAll(b.t, "list", types.ImportDataTypeCsv, []byte("address\nsomeone@"+hiddenDomain+"\n*."+hiddenDomain+"\n"), 2, 0)
-	for i := range 9 {
+	for i := range 100 {
 		job, err := sdk.CreateAddressListImportJob(ctx, &mailmanager.CreateAddressListImportJobInput{
 			AddressListId: &b.list, Name: aws.String(fmt.Sprintf("job-%d", i)), ImportDataFormat: &types.ImportDataFormat{ImportDataType: types.ImportDataTypeCsv}})
 		if err != nil {
@@ -245,7 +255,6 @@ func (b *badInput) check(a attempt, method string, answer *http.Response) string
 	if err != nil {
 		return "the answer breaks off: " + err.Error()
 	}
-	b.count(fmt.Sprintf("%dxx", answer.StatusCode/100))
 	said := fmt.Sprintf("%d %v %.300q", answer.StatusCode, answer.Header, body)
 	if answer.StatusCode >= 500 && !slices.Contains(a.may, answer.StatusCode) || answer.StatusCode/100 == 3 {
 		return said
@@ -256,72 +265,70 @@ func (b *badInput) check(a attempt, method string, answer *http.Response) string
 	requestID := answer.Header.Get("X-Amzn-Requestid") + answer.Header.Get("X-Amz-Request-Id")
 	if requestID == "" {
 		if a.notHTTP && answer.StatusCode >= 400 && (len(body) == 0 || strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain")) {
+			b.count("not HTTP")
 			return ""
 		}
 		return "no request id: " + said
 	}
 	if method == http.MethodHead {
+		b.count("HEAD")
 		return ""
 	}
-	if problem := checkForm(a.protocol, answer.StatusCode, answer.Header, body, requestID); problem != "" {
+	code, problem := readAnswer(a.protocol, answer.StatusCode, answer.Header, body, requestID)
+	b.count(code)
+	if problem != "" {
 		return problem + ": " + said
 	}
 	return ""
 }
 
-// checkForm says what in an answer is not in its protocol's form, or "".
-func checkForm(protocol string, status int, header http.Header, body []byte, requestID string) string {
+// readAnswer gives an answer's code, "OK" or the error's, and says what in it is
+// not in its protocol's form, or "".
+func readAnswer(protocol string, status int, header http.Header, body []byte, requestID string) (code, problem string) {
+	var err error
 	if protocol == "s3" {
 		if status == http.StatusOK {
 			if len(body) > 0 {
-				return "an upload is answered with a body"
+				return "OK", "an upload is answered with a body"
 			}
-			return ""
+			return "OK", ""
 		}
 		var refused struct {
 			XMLName                            xml.Name
 			Code, Message, Resource, RequestId string
 		}
-		if err := xml.Unmarshal(body, &refused); err != nil || refused.XMLName.Local != "Error" || refused.Code == "" ||
+		if err = xml.Unmarshal(body, &refused); err != nil || refused.XMLName.Local != "Error" || refused.Code == "" ||
 			refused.Message == "" || refused.RequestId != requestID || header.Get("Content-Type") != "application/xml" {
-			return fmt.Sprintf("no error of S3 (%v)", err)
+			return "", fmt.Sprintf("no error of S3 (%v)", err)
 		}
-		return ""
+		return refused.Code, ""
+	}
+	contentType := map[string]string{"cbor": "application/cbor", "json": "application/x-amz-json-1.0", "sesame": "application/json"}[protocol]
+	if header.Get("Content-Type") != contentType || (header.Get("Smithy-Protocol") == "rpc-v2-cbor") != (protocol == "cbor") {
+		return "", "not marked as " + contentType
 	}
 	var members map[string]any
-	var err error
-	switch protocol {
-	case "cbor":
-		if header.Get("Smithy-Protocol") != "rpc-v2-cbor" || header.Get("Content-Type") != "application/cbor" {
-			return "not marked as RPC v2 CBOR"
-		}
+	if protocol == "cbor" {
 		err = cbor.Unmarshal(body, &members)
-	case "json":
-		if header.Get("Content-Type") != "application/x-amz-json-1.0" {
-			return "not marked as JSON 1.0"
-		}
-		err = json.Unmarshal(body, &members)
-	case "sesame":
-		if header.Get("Content-Type") != "application/json" {
-			return "not marked as JSON"
-		}
+	} else {
 		err = json.Unmarshal(body, &members)
 	}
 	if err != nil {
-		return "the body is not in the protocol's form: " + err.Error()
+		return "", "not in the protocol's form: " + err.Error()
 	}
 	if status == http.StatusOK {
-		return ""
+		return "OK", ""
 	}
-	typed, _ := members["__type"].(string)
+	shape, _ := members["__type"].(string)
 	message, _ := members["Message"].(string)
 	if message == "" {
 		message, _ = members["message"].(string)
 	}
-	if _, code, _ := strings.Cut(typed, "#"); code == "" || message == "" {
-		return "no error of the service"
+	_, code, _ = strings.Cut(shape, "#")
+	if code == "" || message == "" {
+		return "", "no error of the service"
 	}
-	return ""
+	return code, ""
 }
 
 // stall opens connections that begin a request and fall silent. They must be
@@ -362,12 +369,14 @@ func (b *badInput) stall(done *sync.WaitGroup) {
 func (b *badInput) overload() {
 	b.t.Helper()
 	g := &generator{badInput: b, Rand: rand.New(rand.NewPCG(b.seed, 1<<41))}
+	last := len(b.uploads) - 1
 	for _, kind := range []struct {
 		code string
-		make func() attempt
+		most int
+		make func(i int) attempt // the i-th; a URL takes one upload at once
 	}{
-		{"SlowDown", func() attempt { return g.put(g.uploadURL(), []byte("address\n")) }},
-		{"ServiceUnavailable", func() attempt {
+		{"SlowDown", last, func(i int) attempt { return g.put(b.uploads[i], []byte("address\n")) }},
+		{"ServiceUnavailable", 5000, func(int) attempt {
 			a := g.api("cbor", "ListAddressLists", []byte{0xa0})
 			g.sign(&a)
 			return a
@@ -375,24 +384,24 @@ func (b *badInput) overload() {
 	} {
 		var open []*net.TCPConn
 		for refused := false; !refused; {
-			if len(open) > 1000 {
+			if len(open) == kind.most {
 				b.t.Fatalf("the server takes %d requests at once, and no %s", len(open), kind.code)
 			}
-			whole := g.wireForm(kind.make())
+			whole := g.wireForm(kind.make(len(open)))
 			conn, err := net.Dial("tcp", strings.TrimPrefix(b.s.url, "http://"))
 			if err != nil {
 				b.t.Fatal(err)
 			}
 			open = append(open, conn.(*net.TCPConn))
 			conn.Write(whole[:len(whole)-1])
-			refused = strings.Contains(b.ask(kind.make()), kind.code)
+			refused = strings.Contains(b.ask(kind.make(last)), kind.code)
 		}
 		for _, conn := range open {
 			conn.SetLinger(0)
 			conn.Close()
 		}
 		// The server notices in its own time that they are gone.
-		for end := time.Now().Add(20 * time.Second); strings.Contains(b.ask(kind.make()), kind.code); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(20 * time.Second); strings.Contains(b.ask(kind.make(last)), kind.code); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				b.t.Fatalf("%s though nobody is there any more", kind.code)
 			}
@@ -1018,10 +1027,12 @@ func (g *generator) badUpload() attempt {
 	a := g.put(g.uploadURL(), body)
 	h := a.http.Header
 	sum := sha256.Sum256(body)
-	switch g.IntN(6) {
-	case 0:
-		h.Set(pick(g, []string{"Content-MD5", "x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme", "x-amz-checksum-sha1", "x-amz-checksum-sha256"}),
-			pick(g, []string{"", "x", "====", base64.StdEncoding.EncodeToString(g.bytes(pick(g, []int{4, 8, 16, 20, 32}))), base64.StdEncoding.EncodeToString(sum[:])}))
+	switch g.IntN(7) {
+	case 0, 6:
+		size := map[string]int{"Content-MD5": 16, "X-Amz-Checksum-Crc32": 4, "X-Amz-Checksum-Crc32c": 4, "X-Amz-Checksum-Crc64nvme": 8, "X-Amz-Checksum-Sha1": 20, "X-Amz-Checksum-Sha256": 32}
+		name := pick(g, slices.Sorted(maps.Keys(size)))
+		h.Set(name, pick(g, []string{"", "x", "====", base64.StdEncoding.EncodeToString(g.bytes(size[name])), base64.StdEncoding.EncodeToString(g.bytes(size[name])),
+			base64.StdEncoding.EncodeToString(g.bytes(size[name] + 1)), base64.StdEncoding.EncodeToString(sum[:])}))
 	case 1:
 		a = g.put(g.uploadURL(), make([]byte, badMaxUpload+1+g.IntN(badMaxUpload)))
 		a.unanswered = true
@@ -1035,6 +1046,7 @@ func (g *generator) badUpload() attempt {
 	case 4:
 		h.Set("X-Amz-Content-Sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
 		h.Set("X-Amz-Copy-Source", "/other/object")
+		a.may = []int{http.StatusNotImplemented}
 	case 5:
 		a = g.put(g.uploadURL(), nil) // nothing
 	}

@@ -103,6 +103,11 @@ func TestResume(t *testing.T) {
 			dead.apply = func(n int, do func() error) error {
 				if n == batch {
 					dead.Store = deadStore{w.db}
+					other := *w.Service
+					other.Store = w.db
+					if work, err := other.Claim(w.ctx); work != nil || err != nil {
+						w.t.Errorf("the job of a worker that died could be claimed at once: error %v", err)
+					}
 					return errTrouble
 				}
 				return do()
@@ -110,9 +115,6 @@ func TestResume(t *testing.T) {
 			w.Store = dead
 			w.work(w.ctx)
 			w.open()
-			if work, err := w.Claim(w.ctx); work != nil || err != nil {
-				w.t.Errorf("the job of a worker that died could be claimed at once: error %v", err)
-			}
 			w.must(w.db.ReleaseLeases(w.ctx))
 			w.work(w.ctx)
 		}},
@@ -384,9 +386,8 @@ func TestFailingReads(t *testing.T) {
 			}
 			got.Error, got.Failed = "", 0
 			same(t, "the import", got, outcome{Status: jobs.Failed, Members: []string{"ann@example.com"}, Kinds: 1 << 20})
-			same(t, "how often the upload was opened", objects.opened, 3)
-			if waited := time.Since(begin); waited < 2*time.Second || waited > 10*time.Second {
-				t.Errorf("the tries took %v", waited)
+			if waited := time.Since(begin); objects.opened < 3 || objects.opened > 10 || waited > time.Minute {
+				t.Errorf("there were %d tries in %v", objects.opened, waited)
 			}
 			same(t, "how many uploads are left", len(w.uploaded()), 1) // as evidence, until the list is deleted
 		})

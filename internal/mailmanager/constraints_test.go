@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,6 +41,9 @@ func testEdge(t *testing.T) *httptest.Server {
 		Services: []*wire.Service{(&API{Region: "us-east-1"}).Service()}, Sesame: &wire.Service{},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: "us-east-1", Service: "ses"}, MaxBody: 1 << 20, Skew: 15 * time.Minute, Now: time.Now},
 		Key: func(_ context.Context, id string) (iam.Key, *iam.Policy, bool, error) {
+			if id == "NOBODY" {
+				return iam.Key{}, nil, false, nil
+			}
 			return iam.Key{ID: id, Account: "000000000000", Name: "test", Secret: "secret"}, policy, true, nil
 		},
 		Throttle: wire.NewThrottle(0, 0), MaxReading: 10, MaxInFlight: 10, Now: time.Now, NewID: func() string { return "request-1" },
@@ -221,5 +226,55 @@ func TestRouting(t *testing.T) {
 		if header.Get("X-Amzn-Requestid") != "request-1" {
 			t.Errorf("%s: request id %q", c.name, header.Get("X-Amzn-Requestid"))
 		}
+	}
+}
+
+// A message does not grow with what is wrong in a long list.
+func TestMessagesAreBounded(t *testing.T) {
+	s := testEdge(t)
+	elements := make([]map[string]string, 100_000)
+	for i := range elements {
+		elements[i] = map[string]string{}
+	}
+	few := []map[string]string{{"Key": strings.Repeat("k", 200_000)}}
+	for range 199 {
+		few = append(few, map[string]string{})
+	}
+	for name, tags := range map[string]any{"a list that is too long": elements, "a long value, many violations": few} {
+		status, code, message := sendJSON(t, s.URL, "CreateAddressList", map[string]any{"AddressListName": "name", "Tags": tags})
+		if status != 400 || !strings.HasSuffix(code, "#ValidationException") || len(message) > 30_000 {
+			t.Errorf("%s: %d %s, %d bytes", name, status, code, len(message))
+		}
+	}
+}
+
+// Strangers who announce a body and send none hold no place.
+func TestStrangersHoldNoPlace(t *testing.T) {
+	s := testEdge(t)
+	address := strings.TrimPrefix(s.URL, "http://")
+	now := time.Now().UTC()
+	for range 30 { // three times as many as may be read at once
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(now.Add(20 * time.Second))
+		_, err = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: %s\r\nX-Amz-Target: MailManagerSvc.ListAddressLists\r\nX-Amz-Date: %s\r\nContent-Length: 5\r\n"+
+			"Authorization: AWS4-HMAC-SHA256 Credential=NOBODY/%s/us-east-1/ses/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature=%064d\r\n\r\n",
+			address, now.Format("20060102T150405Z"), now.Format("20060102"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, _ := io.ReadAll(answer.Body); !bytes.Contains(text, []byte("UnrecognizedClientException")) {
+			t.Fatalf("got %s", text)
+		}
+	}
+	if status, _, message := sendJSON(t, s.URL, "GetAddressList", map[string]any{}); status != 400 || !strings.Contains(message, "addressListId") {
+		t.Errorf("meanwhile: %d %s", status, message)
 	}
 }

@@ -135,7 +135,10 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size i
 		return "", 0, notSigned(err)
 	}
 	jobID = named
-	if encoding := r.Header.Get("Content-Encoding"); strings.Contains(encoding, "aws-chunked") {
+	// Names of codings have no case (RFC 9110, section 8.4.1); clients give either
+	// header, or both.
+	encoding := strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ","))
+	if strings.Contains(encoding, "aws-chunked") || strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
 		return jobID, 0, &refusal{Status: http.StatusNotImplemented, Code: "NotImplemented",
 			Message: "The aws-chunked encoding is not one that this URL takes. Send the file as it is; HTTP's own chunked transfer is fine."}
 	}
@@ -180,6 +183,10 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size i
 		err = &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more."}
 	case errors.Is(err, importer.ErrStarted):
 		err = &refusal{Status: http.StatusConflict, Code: "OperationAborted", Message: "The import job was started, and takes no upload any more."}
+	case err != nil:
+		if taken := u.arm(); errors.As(taken, new(*refusal)) {
+			err = taken // given up after its last byte, which ended the request's context
+		}
 	}
 	return jobID, size, err
 }

@@ -65,6 +65,8 @@ func (e *Edge) Handler() http.Handler {
 		out := within(reading, func() any { return e.prove(r, &o) })
 		if body, proved := out.([]byte); proved {
 			out = within(slots, func() any { return e.answer(r.Context(), r.Method, body, service, name, codec, patterns, &o) })
+		} else {
+			w.Header().Set("Connection", "close") // or net/http would wait for a body that was not read
 		}
 		if refusal, refused := out.(*Error); refused {
 			o.code = refusal.Code
