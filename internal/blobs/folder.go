@@ -12,8 +12,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -146,7 +146,7 @@ func (f *Folder) Each(ctx context.Context, do func(key string, put time.Time) er
 // path is where key's object lies. Keys are made by Sesame; one that would leave
 // the folder is a mistake.
 func (f *Folder) path(key string) (string, error) {
-	if !filepath.IsLocal(filepath.FromSlash(key)) || strings.HasSuffix(key, "/") {
+	if !filepath.IsLocal(filepath.FromSlash(key)) || path.Clean(key) != key || key == "." {
 		return "", fmt.Errorf("%q cannot be an object's key", key)
 	}
 	return filepath.Join(f.root, filepath.FromSlash(key)), nil
