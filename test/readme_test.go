@@ -52,15 +52,15 @@ func TestReadmeSession(t *testing.T) {
 		out, err := shell.CombinedOutput()
 		cancel()
 		ran[name] = true
-		want := []string{"COMPLETED", "3", "0", "spam@example.com"}
+		want := []string{`COMPLETED\s+3\s+0\b`, `spam@example\.com`}
 		if strings.HasPrefix(name, "Who is in") {
-			want = []string{"yes  someone@mail.example.net (by *.example.net)\nyes  sales+june@example.org (by sales*@example.org)\nno   friend@example.com\n"}
+			want = []string{regexp.QuoteMeta("yes  someone@mail.example.net (by *.example.net)\nyes  sales+june@example.org (by sales*@example.org)\nno   friend@example.com\n")}
 			if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 3 {
 				err = nil
 			}
 		}
 		for _, part := range want {
-			if err != nil || !strings.Contains(string(out), part) {
+			if err != nil || !regexp.MustCompile(part).Match(out) {
 				t.Errorf("%s: %v, without %q:\n%s", name, err, part, out)
 				break
 			}

@@ -260,7 +260,7 @@ func TestOperatorsView(t *testing.T) {
 		t.Fatalf("%v: %s", err, text)
 	}
 	if line["msg"] != "CreateAddressList" || line["caller"] != "arn:aws:iam::000000000000:user/root" || line["result"] != "OK" ||
-		line["request_id"] == "" || !strings.HasPrefix(line["resource"], "arn:aws:ses:") || strings.Contains(s.log.String(), `"msg":"CreateAddressList"`) {
+		line["request_id"] == "" || !strings.HasPrefix(line["resource"], "arn:aws:ses:") || !strings.HasPrefix(line["id"], "al-") || strings.Contains(s.log.String(), `"msg":"CreateAddressList"`) {
 		t.Errorf("the audit line is %s", text)
 	}
 }
@@ -278,6 +278,14 @@ func TestSecondSignal(t *testing.T) {
 	}()
 	if _, err := feed.Write([]byte("address\n")); err != nil {
 		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if partial, _ := os.ReadDir(filepath.Join(s.dir, "objects", "partial")); len(partial) > 0 {
+			break // the server is in the middle of the upload
+		}
+		if time.Now().After(end) {
+			t.Fatal("the upload does not begin")
+		}
 	}
 	s.process.Process.Signal(syscall.SIGTERM)
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {

@@ -49,6 +49,9 @@ func (c demoCmd) Run(o output) (err error) {
 		Listen: c.Listen, DataDir: filepath.Join(dir, "data"), Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame",
 		APIRate: -1, MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20,
 	}
+	if err := settings.Check(); err != nil {
+		return usageError{err}
+	}
 	log, err := obs.NewLog(o.err, "warn", "text")
 	if err != nil {
 		return err

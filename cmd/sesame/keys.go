@@ -79,7 +79,7 @@ func (c keysCreate) Run(o output) error {
 		if err != nil {
 			return usageError{fmt.Errorf("the policy %s is refused: %w", c.Policy, err)}
 		}
-		for _, pattern := range parsed.Idle(actions()) {
+		for _, pattern := range parsed.Unmatched(actions()) {
 			fmt.Fprintf(o.err, "sesame: warning: no operation of Sesame's matches the Action %q\n", pattern)
 		}
 		policy = string(text)

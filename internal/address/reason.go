@@ -41,7 +41,7 @@ const (
 	reasons // how many there are, with the zero one
 )
 
-// Codes are stored in reports and read by programs: never change one.
+// Codes stand in logs and are read by programs: never change one.
 var reasonText = [reasons]struct{ code, sentence string }{
 	Empty:                 {"empty", "The entry is empty."},
 	TooShort:              {"too_short", "The entry is shorter than 3 characters."},

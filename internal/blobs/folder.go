@@ -43,9 +43,8 @@ func OpenFolder(root string) (*Folder, error) {
 
 // Put stores everything r gives under key and returns its length in bytes. When
 // it returns nil the object is durable; when it does not, nobody may count on it
-// and its key should not be used again. check
-// is asked after the last byte and before the object appears: an error from it
-// is returned as it is.
+// and its key should not be used again. check is asked after the last byte and
+// before the object appears: an error from it is returned as it is.
 func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error) {
 	path, err := f.path(key)
 	if err != nil {
@@ -118,8 +117,7 @@ func (f *Folder) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// Each calls do for every object, with the time it was put. The order is that
-// of the keys.
+// Each calls do for every object, with the time it was put, in any order.
 func (f *Folder) Each(ctx context.Context, do func(key string, put time.Time) error) error {
 	return filepath.WalkDir(f.root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -69,7 +69,10 @@ func Read(r io.Reader, known []string) (map[string]any, error) {
 	if err := d.Decode(&values); err != nil {
 		return nil, fmt.Errorf("the configuration is not a JSON object such as {\"listen\": \"127.0.0.1:9025\"}: %w", err)
 	}
-	if d.More() {
+	if values == nil {
+		return nil, errors.New("the configuration is null and not a JSON object such as {\"listen\": \"127.0.0.1:9025\"}")
+	}
+	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("the configuration has something behind its JSON object")
 	}
 	for name := range values {
@@ -88,7 +91,7 @@ func (c *Server) Check() error {
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 			return fmt.Errorf("--public-url %s is not of the form https://host:port", c.PublicURL)
 		}
 	}
@@ -124,7 +127,7 @@ func CheckAccount(id string) error {
 	return nil
 }
 
-// Limits are those that --quotas chooses (aws-facts 1.3).
+// Limits are those that --quotas chooses.
 type Limits struct {
 	Lists          int
 	Members        int64

@@ -72,9 +72,9 @@ func (p *Policy) Decide(r Request) Decision {
 	return decision
 }
 
-// Idle gives the Action patterns of p that match none of actions, such as a
+// Unmatched gives the Action patterns of p that match none of actions, such as a
 // misspelt one.
-func (p *Policy) Idle(actions []string) (patterns []string) {
+func (p *Policy) Unmatched(actions []string) (patterns []string) {
 	for _, s := range p.statements {
 		for _, pattern := range s.actions {
 			matches := func(action string) bool { return match(pattern, lower(action)) }

@@ -4,7 +4,8 @@
 // It promises that an acknowledged upload or start survives a crash, that a job
 // cut off by one is resumed and ends with the members and counts of an
 // undisturbed run, that memory does not grow with the file, and that a job that
-// cannot fit its list changes nothing.
+// cannot fit its list changes nothing (unless others take the room while it is
+// applied: then what was applied stays and is counted).
 //
 // It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import
 // address, lists, jobs, importfile and extsort.
@@ -35,7 +36,7 @@ var (
 // Job is an import job.
 type Job struct {
 	Owner  lists.Owner
-	ID     string // "job-" and 26 characters; later jobs have greater ids
+	ID     string // "job-" and 26 characters; jobs made in a later millisecond have greater ids
 	ListID string
 	Name   string
 	Format importfile.Format
@@ -72,7 +73,8 @@ type Row struct {
 	Shown string // "" when it is the key
 }
 
-// Store keeps jobs. Each method is one transaction, durable when it returns nil.
+// Store keeps jobs. Each method that changes something is one transaction,
+// durable when it returns nil.
 // Methods that take a lease give jobs.ErrLeaseLost when it is not held.
 type Store interface {
 	// CreateJob adds j, or gives the job that token made before, as it was when
@@ -90,7 +92,8 @@ type Store interface {
 	// AttachUpload makes object what the job will import and gives the object
 	// it was before, if any. ErrNotFound, ErrStarted.
 	AttachUpload(ctx context.Context, id, object string, size int64) (previous string, err error)
-	// ObjectNeeded says whether a job still needs object.
+	// ObjectNeeded says whether a job still needs object, which is a key of Upload's:
+	// imports/{job id}-{26 characters}.
 	ObjectNeeded(ctx context.Context, object string) (bool, error)
 
 	// StartJob makes a CREATED job PROCESSING; one that is stays so. ErrNotFound,
@@ -123,10 +126,16 @@ type Store interface {
 	FindMembers(ctx context.Context, o lists.Owner, listID string, keys []string) ([]lists.Member, error)
 }
 
-// Objects keeps uploads; blobs.Folder is one.
+// Objects keeps uploads, each written once under a key of its own; blobs.Folder
+// is one.
 type Objects interface {
+	// Put stores all that r gives, and is durable when it returns nil. check is
+	// asked after the last byte; errors of r and check are returned as they are.
 	Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error)
+	// Open gives an object's content, or an error when there is none.
 	Open(ctx context.Context, key string) (io.ReadCloser, error)
+	// Delete removes an object; one that is not there is no error.
 	Delete(ctx context.Context, key string) error
+	// Each calls do for every object, with the time it was put.
 	Each(ctx context.Context, do func(key string, put time.Time) error) error
 }

@@ -65,8 +65,9 @@ func (s *Service) Start(ctx context.Context, o lists.Owner, id string) error {
 	return nil
 }
 
-// Stop ends a running job. What it has applied stays, and its counts say exactly
-// what that is. Stopping a stopped job succeeds again. ErrNotFound,
+// Stop ends a running job. What it has applied stays, and the count of imported
+// lines says exactly what that is; that of failed lines is at most half a second
+// behind the reading. Stopping a stopped job succeeds again. ErrNotFound,
 // ErrNotStarted, ErrEnded.
 func (s *Service) Stop(ctx context.Context, o lists.Owner, id string) error {
 	object, err := s.Store.StopJob(ctx, o, id, s.Now())

@@ -32,7 +32,7 @@ const (
 )
 
 // Code says what is wrong with one line or value. The empty Code means that
-// nothing is. Codes are stable: they stand in reports.
+// nothing is. Codes are stable: they stand in logs.
 type Code string
 
 // What can be wrong with a line before anybody asks whether it is an entry.

@@ -38,7 +38,7 @@ type Owner struct {
 // List is an address list.
 type List struct {
 	Owner   Owner
-	ID      string // "al-" and 26 characters; later lists have greater ids
+	ID      string // "al-" and 26 characters; lists made in a later millisecond have greater ids
 	Name    string
 	Created time.Time
 	Updated time.Time // of its tags or members
@@ -62,8 +62,8 @@ type ClientToken struct {
 	Since  time.Time // tokens used before this are forgotten
 }
 
-// Store keeps lists and members. Each method is one transaction, durable when
-// it returns nil.
+// Store keeps lists and members. Each method that changes something is one
+// transaction, durable when it returns nil.
 type Store interface {
 	// CreateList adds l, or gives the list that token made before.
 	// ErrNameTaken, ErrTokenReused, ErrTooManyLists (limit counts l's owner's lists).
@@ -78,7 +78,7 @@ type Store interface {
 	// ErrImportRunning.
 	DeleteList(ctx context.Context, o Owner, id string) (objects []string, err error)
 	// PurgeMembers frees the space of at most n members of deleted lists and
-	// says whether there are more.
+	// says whether there may be more.
 	PurgeMembers(ctx context.Context, n int) (more bool, err error)
 	// SetTags changes a list's tags: adds or replaces set, removes the keys in
 	// unset. ErrNotFound, ErrTooManyTags.

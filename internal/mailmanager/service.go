@@ -137,7 +137,7 @@ func refuse(err error) error {
 }
 
 // Ids are a prefix and 26 alphanumerics; another form is refused before
-// existence is looked at (aws-facts, addendum).
+// existence is looked at.
 var (
 	listID = regexp.MustCompile(`^al-[a-zA-Z0-9]{26}$`)
 	jobID  = regexp.MustCompile(`^job-[a-zA-Z0-9]{26}$`)
@@ -174,8 +174,7 @@ func (a *API) accessMember(ctx context.Context, c wire.Caller, in *memberInput) 
 	return a.accessList(ctx, c, *in.AddressListId)
 }
 
-// accessJob asks for access to the list of a job: jobs have no ARN (aws-facts
-// 1.9). A job that does not exist could be of any list.
+// accessJob asks for access to the list of a job: jobs have no ARN. A job that does not exist could be of any list.
 func (a *API) accessJob(ctx context.Context, c wire.Caller, in *jobInput) (wire.Access, error) {
 	if !jobID.MatchString(*in.JobId) {
 		return wire.Access{}, wire.Errorf(validation, "The JobId is not of the form job- and 26 letters and digits.")
@@ -187,7 +186,9 @@ func (a *API) accessJob(ctx context.Context, c wire.Caller, in *jobInput) (wire.
 	if err != nil {
 		return wire.Access{}, err
 	}
-	return a.accessList(ctx, c, j.ListID)
+	access, err := a.accessList(ctx, c, j.ListID)
+	access.Job = j.ID
+	return access, err
 }
 
 // accessARN asks for access to a resource by its ARN.

@@ -20,6 +20,9 @@ type createAddressListOutput struct {
 	AddressListId string
 }
 
+// Made is wire.Maker's.
+func (o *createAddressListOutput) Made() string { return o.AddressListId }
+
 type getAddressListInput struct {
 	AddressListId *string `required:"true" length:"1..255" pattern:"^[a-zA-Z0-9-]+$"`
 }
@@ -94,6 +97,9 @@ type createImportJobOutput struct {
 	JobId        string
 	PreSignedUrl string
 }
+
+// Made is wire.Maker's.
+func (o *createImportJobOutput) Made() string { return o.JobId }
 
 // jobInput is the input of the three operations on one job.
 type jobInput struct {

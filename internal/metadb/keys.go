@@ -21,7 +21,8 @@ type AccessKeys struct {
 
 const sealAccessKey = "access key secret"
 
-// Add keeps a key. It is durable when Add returns nil.
+// Add keeps a key. It is durable when Add returns nil. An id that is there
+// already is an error.
 func (a AccessKeys) Add(ctx context.Context, k iam.Key) error {
 	sealed := a.File.Seal(sealAccessKey, []byte(k.Secret), []byte(k.ID))
 	_, err := a.DB.write.ExecContext(ctx, "INSERT INTO access_keys (id, account, name, secret, policy, disabled, created) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -84,6 +84,7 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.Code + ": " + r.Message }
 
+// ServeHTTP answers one request.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := d.Now()
 	id := d.NewID()
@@ -175,9 +176,7 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size i
 		return nil
 	})
 	// Making it durable may have taken longer than the deadlines allow for.
-	if late := u.control.SetWriteDeadline(time.Now().Add(d.Idle)); late != nil && err == nil {
-		err = fmt.Errorf("set the write deadline: %w", late)
-	}
+	u.control.SetWriteDeadline(time.Now().Add(d.Idle)) // or the client is gone, and the upload kept all the same
 	switch {
 	case errors.Is(err, importer.ErrNotFound):
 		err = &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more."}

@@ -114,7 +114,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return s, fmt.Errorf("cannot listen on %s: %w\nStop what uses the address, or choose another with --listen", c.Listen, err)
+		return s, fmt.Errorf("cannot listen on %s: %w: stop what uses the address, or choose another with --listen", c.Listen, err)
 	}
 	s.closers = append(s.closers, listener)
 	s.URL = config.ClientURL(listener.Addr().String(), c.TLSCert != "")

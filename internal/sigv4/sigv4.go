@@ -4,8 +4,8 @@
 // It promises that a nil error means the holder of the secret signed this very
 // method, path, query, signed headers and (for API requests) body, for this
 // region and service, within the time allowed; that signatures are compared in
-// constant time; that an unknown key takes as long as a known one, but for the
-// look-up itself; and that neither a secret nor a signature appears in an error.
+// constant time; that an unknown key is refused before the body is read, so that
+// an answer tells which keys exist, as the service's does; and that neither a secret nor a signature appears in an error.
 // It keeps no state: a request may be sent again while its signature is valid,
 // as with the service itself.
 //

@@ -12,7 +12,7 @@ import (
 // map[string]any. bind puts such a tree into an input struct whose fields are
 // all pointers or slices of pointers, so that absent and empty differ.
 //
-// The refusals are the service's SerializationException texts (aws-facts 7.1).
+// The refusals are the service's SerializationException texts.
 
 func serialization(msg string) *Error { return &Error{Code: "SerializationException", Message: msg} }
 

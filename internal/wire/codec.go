@@ -28,7 +28,7 @@ type codec interface {
 
 var errMalformed = errors.New("malformed body")
 
-// jsonCodec is AWS JSON 1.0 (aws-facts 7.2), and the JSON of /sesame/v1/, which
+// jsonCodec is AWS JSON 1.0, and the JSON of /sesame/v1/, which
 // differs in its content type and in using the model's statuses.
 type jsonCodec struct {
 	contentType string
@@ -37,7 +37,7 @@ type jsonCodec struct {
 
 func newJSON10() codec {
 	return jsonCodec{contentType: "application/x-amz-json-1.0", status: func(_ *Service, e *Error) int {
-		// The protocol ignores httpError traits: client errors are 400 (aws-facts 8).
+		// The protocol ignores httpError traits: client errors are 400.
 		if status := frameworkStatus(e.Code); status >= 500 || status == http.StatusRequestEntityTooLarge {
 			return status
 		}
@@ -87,12 +87,12 @@ func (c jsonCodec) write(w http.ResponseWriter, status int, v any) {
 	w.Write(b.Bytes())
 }
 
-// jsonTimestamp is a number of epoch seconds with milliseconds (aws-facts 0.1).
+// jsonTimestamp is a number of epoch seconds with milliseconds.
 func jsonTimestamp(t time.Time) any {
 	return json.Number(strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64))
 }
 
-// cborCodec is Smithy RPC v2 CBOR (aws-facts 0.1).
+// cborCodec is Smithy RPC v2 CBOR.
 type cborCodec struct {
 	dec cbor.DecMode
 	enc cbor.EncMode
@@ -175,7 +175,7 @@ func modelStatus(s *Service, e *Error) int {
 }
 
 // frameworkStatus is the status of the errors that every service shares
-// (aws-facts 7.4).
+// .
 func frameworkStatus(code string) int {
 	switch code {
 	case "MissingAuthenticationTokenException", "IncompleteSignatureException", "UnrecognizedClientException",

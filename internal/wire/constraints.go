@@ -23,7 +23,7 @@ import (
 // and elementpattern.
 //
 // check finds every violation and puts them into one message in the service's
-// words (aws-facts 7.3), in declaration order.
+// words, in declaration order.
 
 type violations struct {
 	patterns map[string]*regexp.Regexp

@@ -44,6 +44,7 @@ type outcome struct {
 	write     bool
 	caller    Caller
 	resource  string
+	id        string // of the job acted on, or of what was made
 	code      string // "OK" or the error's code
 	cause     error  // what the operator should know and the client should not
 }
@@ -89,7 +90,7 @@ func within(places chan struct{}, do func() any) any {
 	}
 }
 
-// route tells the protocols apart (aws-facts 0.1, 0.2).
+// route tells the protocols apart.
 func (e *Edge) route(r *http.Request, json10, rpcCBOR, sesameJSON codec) (*Service, string, codec) {
 	if name, ours := strings.CutPrefix(r.URL.Path, "/sesame/v1/"); ours {
 		return e.Sesame, name, sesameJSON
@@ -177,18 +178,21 @@ func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Servic
 	}
 
 	// The decision needs the resource that the input names, so it comes after
-	// the input has been checked, and before anything is looked at for the caller.
+	// the input has been checked; access looks up what it needs of that resource.
 	access, err := op.access(ctx, o.caller, in.Interface())
 	if err != nil {
 		return e.refusal(ctx, err, o)
 	}
-	o.resource = access.Resource
+	o.resource, o.id = access.Resource, access.Job
 	if refusal := decide(o.caller, s.IAMPrefix+":"+op.Name, access); refusal != nil {
 		return refusal
 	}
 	out, err = op.call(ctx, o.caller, in.Interface())
 	if err != nil {
 		return e.refusal(ctx, err, o)
+	}
+	if maker, ok := out.(Maker); ok {
+		o.id = maker.Made()
 	}
 	return out
 }
@@ -239,6 +243,6 @@ func (e *Edge) report(r *http.Request, o outcome, d time.Duration) {
 	}
 	if o.write {
 		e.Audit.Info(o.operation, "request_id", o.caller.RequestID, "caller", o.caller.ARN,
-			"access_key", o.caller.AccessKeyID, "source", source, "resource", o.resource, "result", o.code)
+			"access_key", o.caller.AccessKeyID, "source", source, "resource", o.resource, "id", o.id, "result", o.code)
 	}
 }

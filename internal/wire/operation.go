@@ -1,6 +1,6 @@
 // Package wire is the edge that every API request passes: request id, limits,
-// who is calling, decoding, constraints, what the caller may do, throttling,
-// the operation itself, and the answer in the protocol the question came in.
+// who is calling, throttling, decoding, constraints, what the caller may do, the
+// operation itself, and the answer in the protocol the question came in.
 //
 // It promises that an operation sees only input that satisfies every declared
 // constraint, from a caller who may ask for it, and that whatever the operation
@@ -33,6 +33,12 @@ type Access struct {
 	RequestTags  map[string]string // tags the request would set
 	TagKeys      []string          // keys of the tags the request would set or remove
 	ResourceTags map[string]string // tags the resource has
+	Job          string            // id of the job that is acted on, for the audit line
+}
+
+// Maker is an output that names what the operation made, for the audit line.
+type Maker interface {
+	Made() (id string)
 }
 
 // Operation is one entry of a service's table. Build it with Op.
@@ -94,6 +100,7 @@ type Error struct {
 	Message string
 }
 
+// Error gives code and message on one line.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Errorf makes an Error.
