@@ -423,6 +423,33 @@ func TestFailingReads(t *testing.T) {
 	})
 }
 
+// A mistake of ours that a file finds fails its job, and not the server.
+func TestPanic(t *testing.T) {
+	bubble(t, "while reading", func(t *testing.T) {
+		w := newWorld(t, importer.Config{Memory: spilling})
+		defer w.close()
+		file, want := bigFile()
+		objects := w.objects
+		w.Service.Objects = &troubled{Objects: objects, open: func(_ int, key string) (io.ReadCloser, error) {
+			r, err := objects.Open(w.ctx, key)
+			return &paused{ReadCloser: r, after: len(file) / 2, pause: func() { panic("found a mistake") }}, err
+		}}
+		job := w.started(importfile.CSV, file)
+		w.work(w.ctx)
+		got := w.outcome(job)
+		if got.Status != jobs.Failed || !strings.Contains(got.Error, "inside the server") || strings.Contains(got.Error, "mistake") || len(got.Members) != 0 {
+			t.Errorf("the job is %s with %d members and the Error %q", got.Status, len(got.Members), got.Error)
+		}
+		if log := w.log.String(); !strings.Contains(log, "found a mistake") || !strings.Contains(log, "endings_test.go") {
+			t.Errorf("the log does not say where:\n%s", head(log))
+		}
+		w.Service.Objects = objects
+		next := w.started(importfile.CSV, file)
+		w.work(w.ctx)
+		same(t, "the next import", w.outcome(next), want)
+	})
+}
+
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errTrouble }

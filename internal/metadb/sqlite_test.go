@@ -210,6 +210,48 @@ func TestPurgeFreesSpace(t *testing.T) {
 	}
 }
 
+// A write-ahead log that readers kept from shrinking is shortened when they have
+// gone.
+func TestTidy(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "sesame.db")
+	db := openAt(t, path)
+	defer db.Close()
+	if err := db.Tidy(ctx); err != nil {
+		t.Errorf("Tidy with nothing to do: %v", err)
+	}
+	reader, err := db.read.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := reader.QueryRow("SELECT count(*) FROM lists").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.write.Exec("CREATE TABLE ballast AS SELECT zeroblob(?) AS b", largestWAL); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.write.Exec("DROP TABLE ballast"); err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	if size() < largestWAL {
+		t.Fatalf("the log has %d bytes", size())
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Tidy(ctx); err != nil || size() != 0 {
+		t.Errorf("after Tidy the log has %d bytes, error %v", size(), err)
+	}
+}
+
 // recorder is a connection that notes what is asked of it.
 type recorder struct {
 	*sqlite3.SQLiteConn

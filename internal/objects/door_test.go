@@ -382,6 +382,12 @@ func TestTooLarge(t *testing.T) {
 	h.refused(h.send(http.MethodPut, h.signed(job), chunked(long), nil), http.StatusBadRequest, "EntityTooLarge")
 	h.holds(job, "before")
 
+	// What says that it is too large is refused before any of it has come.
+	c := h.raw(h.signed(job), fmt.Sprintf("Content-Length: %d", maxUpload+1), "")
+	h.refused(h.read(c), http.StatusBadRequest, "EntityTooLarge")
+	c.Close()
+	<-h.served
+
 	// What never ends is not read to its end.
 	body, w := io.Pipe()
 	stopped := make(chan int)
