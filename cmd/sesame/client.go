@@ -81,8 +81,10 @@ func listID(ctx context.Context, mm *mailmanager.Client, list string) (string, e
 			}
 		}
 	}
-	return "", fmt.Errorf("there is no address list %q", list)
+	return "", fmt.Errorf("%w %q", errNoList, list)
 }
+
+var errNoList = errors.New("there is no address list")
 
 // sesame calls one of Sesame's own operations, under /sesame/v1/.
 func sesame(ctx context.Context, cfg aws.Config, operation string, in, out any) error {

@@ -17,6 +17,7 @@ import (
 
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Import  importCmd  `cmd:"" help:"Import a file into an address list of a running server."`
 	Keys    keysCmd    `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
 	Lists   listsCmd   `cmd:"" help:"Ask a running server about address lists."`
 	Demo    demoCmd    `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
@@ -71,6 +72,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if err := ctx.Run(output{stdout, stderr}); err != nil {
 			if errors.Is(err, errNotInList) {
 				return 3
+			}
+			if errors.Is(err, errRefusedLines) {
+				return 2
 			}
 			var wrong usageError
 			fmt.Fprintln(stderr, "sesame:", err)

@@ -53,6 +53,12 @@ type Job struct {
 	Failed   int64  // lines refused
 	Cursor   string // greatest key applied
 	Error    string // why the job failed
+
+	Lines         int64            // of the file, blank ones left out; 0 until it has been read
+	Entries       int64            // different entries applied
+	Added         int64            // of those, the ones that were not members before
+	RefusedFor    map[string]int64 // lines refused by reason code; empty until the file has been read
+	RefusedObject string           // key of a CSV with each refused line; "" when there is none
 }
 
 // Batch is a run of entries in order of key, applied in one transaction.
@@ -92,8 +98,11 @@ type Store interface {
 	// AttachUpload makes object what the job will import and gives the object
 	// it was before, if any. ErrNotFound, ErrStarted.
 	AttachUpload(ctx context.Context, id, object string, size int64) (previous string, err error)
+	// RefusedObject gives the object that lists a job's refused lines, whoever owns
+	// it. ErrNotFound when there is none.
+	RefusedObject(ctx context.Context, id string) (object string, err error)
 	// ObjectNeeded says whether a job still needs object, which is a key of Upload's:
-	// imports/{job id}-{26 characters}.
+	// imports/{job id}-{26 characters}, or a report's: refused/{job id}-{26 characters}.
 	ObjectNeeded(ctx context.Context, object string) (bool, error)
 
 	// StartJob makes a CREATED job PROCESSING; one that is stays so. ErrNotFound,
@@ -110,6 +119,9 @@ type Store interface {
 	// RenewLease keeps the lease until a later time and notes the lines refused so
 	// far. A resumed job reads its file again, so the count is the greatest noted.
 	RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error
+	// NoteRead notes what reading the file found: its lines, those refused by code,
+	// and the object that lists them. previous is the object noted before, if any.
+	NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFor map[string]int64, object string) (previous string, err error)
 	// ReleaseLease gives the job back as it stands.
 	ReleaseLease(ctx context.Context, l jobs.Lease) error
 	// Reserve promises the job room for n more members, in place of what it was

@@ -216,6 +216,11 @@ func TestImportsAsTheModel(t *testing.T) {
 		if diff := cmp.Diff(want, w.outcome(job)); diff != "" {
 			r.Fatalf("the import (-model +Sesame):\n%s\nof the %s file\n%q", diff, format, file)
 		}
+		fresh := total - int64(len(before.Members))
+		if want.Status == jobs.Failed {
+			fresh = 0
+		}
+		w.checkReport(r, job, x.lines, x.failed, fresh)
 		if x.lines > 85 {
 			spilled++
 		}

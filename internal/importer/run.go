@@ -27,9 +27,8 @@ type run struct {
 	job   Job
 	lease jobs.Lease
 
-	failed     atomic.Int64     // lines refused so far
-	refusedFor map[string]int64 // the same by code; the pipeline's
-	kinds      address.Kinds
+	failed atomic.Int64 // lines refused so far
+	kinds  address.Kinds
 }
 
 // batchRows is how many entries one transaction applies: enough to make the cost
@@ -87,7 +86,7 @@ func (r *run) pipeline(ctx context.Context) error {
 	sorter := extsort.New(extsort.Config{Dir: dir, Memory: r.Config.Memory, Stop: ctx.Err})
 	defer sorter.Close()
 
-	lines, err := r.read(ctx, sorter)
+	lines, err := r.read(ctx, sorter, dir)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func (r *run) pipeline(ctx context.Context) error {
 
 // read gives every valid line of the upload to the sorter and says how many
 // there were.
-func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, err error) {
+func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (lines int64, err error) {
 	object, err := r.Objects.Open(ctx, r.job.Object)
 	if err != nil {
 		return 0, fmt.Errorf("open the upload: %w", err)
@@ -125,33 +124,36 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 	}
 	defer file.Close()
 
-	refused := int64(0)
-	r.kinds, r.refusedFor = 0, map[string]int64{}
-	defer func() { r.failed.Store(refused) }()
+	r.kinds = 0
+	list := refusals{dir: dir, counts: map[string]int64{}}
+	defer list.close()
+	defer func() { r.failed.Store(list.lines) }()
 	for n := 0; ; n++ {
 		if n%4096 == 0 {
 			if err := ctx.Err(); err != nil {
 				return 0, err
 			}
-			r.failed.Store(refused)
+			r.failed.Store(list.lines)
 		}
 		item, err := file.Next()
 		if err == io.EOF {
-			r.Counted(0, refused)
-			return lines, nil
+			r.Counted(0, list.lines)
+			return lines, r.noteRead(ctx, lines+list.lines, &list)
 		}
 		if err != nil {
 			return 0, asFailure(err)
 		}
 		if item.Bad != "" {
-			refused++
-			r.refusedFor[string(item.Bad)]++
+			if err := list.add(item.Line, item.Value, string(item.Bad), item.Bad.Error()); err != nil {
+				return 0, err
+			}
 			continue
 		}
 		entry, err := parser.Parse(item.Value)
 		if err != nil {
-			refused++
-			r.refusedFor[code(err)]++
+			if err := list.add(item.Line, item.Value, code(err), err.Error()); err != nil {
+				return 0, err
+			}
 			continue
 		}
 		shown := entry.Shown
@@ -164,6 +166,33 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter) (lines int64, er
 		r.kinds |= entry.Kind
 		lines++
 	}
+}
+
+// noteRead keeps the list of refused lines, if there are any, and what was found.
+func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
+	object := ""
+	if list.lines > 0 {
+		content, err := list.content()
+		if err != nil {
+			return err
+		}
+		object = refused + r.NewID(r.job.ID)
+		if _, err := r.Objects.Put(ctx, object, content, func(int64) error { return nil }); err != nil {
+			return fmt.Errorf("keep the list of refused lines: %w", err)
+		}
+	}
+	previous, err := r.Store.NoteRead(ctx, r.lease, lines, list.counts, object)
+	if err != nil {
+		if object != "" {
+			r.Discard(object)
+		}
+		return err
+	}
+	if previous != "" {
+		r.Discard(previous)
+	}
+	r.job.RefusedFor = list.counts
+	return nil
 }
 
 // code is the code of what a parser says of an entry.

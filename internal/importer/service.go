@@ -81,8 +81,11 @@ func (s *Service) Stop(ctx context.Context, o lists.Owner, id string) error {
 	return nil
 }
 
-// uploads is the prefix of the keys of uploaded objects.
-const uploads = "imports/"
+// Prefixes of the keys of objects: uploads, and lists of refused lines.
+const (
+	uploads = "imports/"
+	refused = "refused/"
+)
 
 // Upload makes body what the job will import, in place of an earlier upload. It
 // is durable when Upload returns nil, and otherwise nothing has changed. check
@@ -109,6 +112,16 @@ func (s *Service) Upload(ctx context.Context, jobID string, body io.Reader, chec
 	return nil
 }
 
+// Refused gives the CSV of a job's refused lines. ErrNotFound when the job is not
+// there or has none.
+func (s *Service) Refused(ctx context.Context, jobID string) (io.ReadCloser, error) {
+	object, err := s.Store.RefusedObject(ctx, jobID)
+	if err != nil {
+		return nil, err
+	}
+	return s.Objects.Open(ctx, object)
+}
+
 // Discard deletes an object that no job refers to any more. What cannot be
 // deleted now is found by Sweep.
 func (s *Service) Discard(object string) {
@@ -125,7 +138,7 @@ const unattached = time.Hour
 // byte and its job, or between its job's end and its deletion.
 func (s *Service) Sweep(ctx context.Context) error {
 	return s.Objects.Each(ctx, func(key string, put time.Time) error {
-		if !strings.HasPrefix(key, uploads) || s.Now().Sub(put) < unattached {
+		if !strings.HasPrefix(key, uploads) && !strings.HasPrefix(key, refused) || s.Now().Sub(put) < unattached {
 			return nil
 		}
 		needed, err := s.Store.ObjectNeeded(ctx, key)
@@ -215,7 +228,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	if status == jobs.Completed {
 		s.Discard(job.Object)
 	}
-	log.Info("import ended", "status", status, "lines", r.job.Imported, "refused", r.failed.Load(), "refused_for", r.refusedFor,
+	log.Info("import ended", "status", status, "lines", r.job.Imported, "refused", r.failed.Load(), "refused_for", r.job.RefusedFor,
 		"seconds", s.Now().Sub(start).Seconds())
 	log.Debug("import ended", "reason", reason) // it can quote the file
 }

@@ -3,8 +3,11 @@ package mailmanager
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
+	"sesame/internal/address"
 	"sesame/internal/importer"
 	"sesame/internal/importfile"
 	"sesame/internal/jobs"
@@ -92,4 +95,40 @@ func optional(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
+}
+
+func (a *API) getImportReport(ctx context.Context, c wire.Caller, in *jobInput) (*importReport, error) {
+	j, err := a.Imports.Get(ctx, a.owner(c), *in.JobId)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	out := &importReport{
+		JobId: j.ID, Status: string(j.Status), Imported: j.Imported, Added: j.Added, AlreadyPresent: j.Entries - j.Added,
+		DuplicateInFile: j.Imported - j.Entries, Invalid: j.Failed, InvalidByReason: []refusedFor{},
+	}
+	if j.Lines > 0 {
+		out.Lines = &j.Lines
+	}
+	for _, code := range slices.Sorted(maps.Keys(j.RefusedFor)) {
+		out.InvalidByReason = append(out.InvalidByReason, refusedFor{Code: code, Reason: reasonOf(code), Lines: j.RefusedFor[code]})
+	}
+	if j.RefusedObject != "" {
+		url := a.RefusedURL(j.ID, a.Now())
+		out.RefusedLinesUrl = &url
+	}
+	if j.Error != "" {
+		out.Error = &j.Error
+	}
+	return out, nil
+}
+
+// reasonOf gives a reason code in plain words. Where a file and an entry can be
+// wrong in the same way, the words are about the entry.
+func reasonOf(code string) string {
+	for _, r := range address.Reasons() {
+		if r.Code() == code {
+			return r.Error()
+		}
+	}
+	return importfile.Code(code).Error()
 }

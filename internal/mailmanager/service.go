@@ -31,6 +31,8 @@ type API struct {
 	Now     func() time.Time
 	// UploadURL is a URL, signed at a time, to which a job's file can be PUT.
 	UploadURL func(jobID string, at time.Time) string
+	// RefusedURL is a URL, signed at a time, from which a job's refused lines can be fetched.
+	RefusedURL func(jobID string, at time.Time) string
 }
 
 // The errors of the model.
@@ -93,6 +95,7 @@ func (a *API) SesameOperations() []wire.Operation {
 		wire.Op("MatchAddressList", false, func(ctx context.Context, c wire.Caller, in *matchAddressListInput) (wire.Access, error) {
 			return a.accessList(ctx, c, *in.AddressListId)
 		}, a.matchAddressList, accessDenied, notFound, throttling, validation),
+		wire.Op("GetAddressListImportReport", false, a.accessJob, a.getImportReport, accessDenied, notFound, throttling, validation),
 	}
 }
 

@@ -161,7 +161,27 @@ type listTagsOutput struct {
 	Tags []tagOutput
 }
 
-// The shapes of Sesame's own operation, under /sesame/v1/.
+// The shapes of Sesame's own operations, under /sesame/v1/.
+
+type refusedFor struct {
+	Code   string
+	Reason string // in plain words
+	Lines  int64
+}
+
+type importReport struct {
+	JobId           string
+	Status          string
+	Lines           *int64 // of the file, blank ones left out; absent until it has been read
+	Imported        int64  // valid lines applied so far
+	Added           int64  // members that are new
+	AlreadyPresent  int64  // entries that were members before
+	DuplicateInFile int64  // lines whose entry an earlier line had
+	Invalid         int64  // lines refused
+	InvalidByReason []refusedFor
+	RefusedLinesUrl *string // CSV of each refused line; fetch it within 12 hours
+	Error           *string
+}
 
 type matchAddressListInput struct {
 	AddressListId *string   `required:"true" length:"1..255" pattern:"^[a-zA-Z0-9-]+$"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -39,17 +40,25 @@ func (db *DB) CreateJob(ctx context.Context, j importer.Job, token lists.ClientT
 	return id, created, err
 }
 
-const jobColumns = "account, region, id, list_id, name, format, status, object, size, created, started, completed, imported, failed, cursor, error"
+const jobColumns = "account, region, id, list_id, name, format, status, object, size, created, started, completed, imported, failed, cursor, error, lines, entries, added, refused_for, refused_object"
 
 func scanJob(row interface{ Scan(...any) error }) (importer.Job, error) {
 	var j importer.Job
 	var created, started, completed int64
+	var refusedFor string
 	err := row.Scan(&j.Owner.Account, &j.Owner.Region, &j.ID, &j.ListID, &j.Name, &j.Format, &j.Status, &j.Object, &j.Size,
-		&created, &started, &completed, &j.Imported, &j.Failed, &j.Cursor, &j.Error)
+		&created, &started, &completed, &j.Imported, &j.Failed, &j.Cursor, &j.Error,
+		&j.Lines, &j.Entries, &j.Added, &refusedFor, &j.RefusedObject)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = importer.ErrNotFound
+		return importer.Job{}, importer.ErrNotFound
+	}
+	if err != nil {
+		return importer.Job{}, err
 	}
 	j.Created, j.Started, j.Completed = fromMillis(created), fromMillis(started), fromMillis(completed)
+	if refusedFor != "{}" {
+		err = json.Unmarshal([]byte(refusedFor), &j.RefusedFor)
+	}
 	return j, err
 }
 
@@ -117,13 +126,13 @@ func (db *DB) AttachUpload(ctx context.Context, id, object string, size int64) (
 
 // ObjectNeeded is importer.Store's.
 func (db *DB) ObjectNeeded(ctx context.Context, object string) (needed bool, err error) {
-	// imports/{job id}-{26 characters}: the job is found by its key.
+	// imports/{job id}-{26 characters} and refused/...: the job is found by its key.
 	_, id, _ := strings.Cut(object, "/")
 	if cut := strings.LastIndexByte(id, '-'); cut > 0 {
 		id = id[:cut]
 	}
 	err = db.read.QueryRowContext(ctx,
-		"SELECT count(*) FROM import_jobs WHERE id = ? AND object = ? AND status IN ('CREATED', 'PROCESSING', 'FAILED')", id, object).Scan(&needed)
+		"SELECT count(*) FROM import_jobs WHERE id = ?1 AND (object = ?2 AND status IN ('CREATED', 'PROCESSING', 'FAILED') OR refused_object = ?2)", id, object).Scan(&needed)
 	return needed, err
 }
 
@@ -219,6 +228,30 @@ func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, fai
 	return underLease(ctx, db.write, l, "lease_until = ?, failed = max(failed, ?)", millis(until), failed)
 }
 
+// NoteRead is importer.Store's.
+func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFor map[string]int64, object string) (previous string, err error) {
+	text, err := json.Marshal(refusedFor)
+	if err != nil {
+		return "", err
+	}
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRow("SELECT refused_object FROM import_jobs WHERE id = ?", l.Job).Scan(&previous); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return underLease(ctx, tx, l, "lines = ?, refused_for = ?, refused_object = ?", lines, string(text), object)
+	})
+	return previous, err
+}
+
+// RefusedObject is importer.Store's.
+func (db *DB) RefusedObject(ctx context.Context, id string) (object string, err error) {
+	err = db.read.QueryRowContext(ctx, "SELECT refused_object FROM import_jobs WHERE id = ? AND refused_object <> ''", id).Scan(&object)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = importer.ErrNotFound
+	}
+	return object, err
+}
+
 // ReleaseLease is importer.Store's.
 func (db *DB) ReleaseLease(ctx context.Context, l jobs.Lease) error {
 	return underLease(ctx, db.write, l, "lease_owner = '', lease_until = 0")
@@ -274,8 +307,8 @@ func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) er
 		if have > b.Limit {
 			return lists.ErrListFull
 		}
-		return underLease(ctx, tx, l, "imported = imported + ?, failed = max(failed, ?), cursor = ?, reserved = max(reserved - ?, 0), lease_until = ?",
-			b.Lines, b.Failed, b.Rows[len(b.Rows)-1].Key, added, millis(b.Until))
+		return underLease(ctx, tx, l, "imported = imported + ?, failed = max(failed, ?), cursor = ?, entries = entries + ?, added = added + ?, reserved = max(reserved - ?, 0), lease_until = ?",
+			b.Lines, b.Failed, b.Rows[len(b.Rows)-1].Key, len(b.Rows), added, added, millis(b.Until))
 	})
 }
 

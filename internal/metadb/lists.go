@@ -115,21 +115,23 @@ func (db *DB) DeleteList(ctx context.Context, o lists.Owner, id string) (objects
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query("DELETE FROM import_jobs WHERE list = ? RETURNING object, status", n)
+		rows, err := tx.Query("DELETE FROM import_jobs WHERE list = ? RETURNING object, refused_object, status", n)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
-			var object, status string
-			if err := rows.Scan(&object, &status); err != nil {
+			var object, refused, status string
+			if err := rows.Scan(&object, &refused, &status); err != nil {
 				return err
 			}
 			if status == "PROCESSING" {
 				return lists.ErrImportRunning
 			}
-			if object != "" {
-				objects = append(objects, object)
+			for _, key := range []string{object, refused} {
+				if key != "" {
+					objects = append(objects, key)
+				}
 			}
 		}
 		if err := rows.Err(); err != nil {

@@ -693,6 +693,8 @@ func (m *model) apply(r *rapid.T) {
 	j.list.Kinds |= b.Kinds
 	j.list.Updated = m.now
 	j.Imported += b.Lines
+	j.Entries += int64(len(b.Rows))
+	j.Added += fresh
 	j.Failed = max(j.Failed, b.Failed)
 	j.reserved = max(j.reserved-fresh, 0)
 	j.until = b.Until

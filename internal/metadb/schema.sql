@@ -45,6 +45,11 @@ CREATE TABLE import_jobs (
   completed  INTEGER NOT NULL DEFAULT 0,
   imported   INTEGER NOT NULL DEFAULT 0,
   failed     INTEGER NOT NULL DEFAULT 0,
+  lines      INTEGER NOT NULL DEFAULT 0,        -- of the file, once it has been read
+  entries    INTEGER NOT NULL DEFAULT 0,        -- different ones applied
+  added      INTEGER NOT NULL DEFAULT 0,        -- of those, the ones that were not members
+  refused_for TEXT NOT NULL DEFAULT '{}',       -- JSON: lines refused, by reason code
+  refused_object TEXT NOT NULL DEFAULT '',      -- CSV of the lines refused
   cursor     TEXT NOT NULL DEFAULT '',          -- greatest key applied
   reserved   INTEGER NOT NULL DEFAULT 0,        -- new members it may still add
   error      TEXT NOT NULL DEFAULT '',

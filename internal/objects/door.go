@@ -1,6 +1,6 @@
 // Package objects is the door for pre-signed URLs, under /objects/: where the
-// file of an import job is uploaded. It speaks as Amazon S3 does, errors
-// included.
+// file of an import job is uploaded, and the list of its refused lines fetched. It
+// speaks as Amazon S3 does, errors included.
 //
 // It promises that a 200 means the whole file is durable and will be what Start
 // imports, and that anything else changed nothing.
@@ -43,6 +43,8 @@ type Door struct {
 		// Upload is importer.Service's.
 		Upload(ctx context.Context, jobID string, body io.Reader, check func(size int64) error) error
 	}
+	// Refused is importer.Service's.
+	Refused   func(ctx context.Context, jobID string) (io.ReadCloser, error)
 	MaxUpload int64         // bytes
 	Idle      time.Duration // an upload that sends nothing for so long is given up
 	Slots     chan struct{} // one for each upload that may run at once
@@ -58,6 +60,7 @@ type Door struct {
 
 const (
 	imports   = "/objects/imports/"
+	refused   = "/objects/refused/"
 	urlLife   = 12 * time.Hour
 	clockSkew = 15 * time.Minute
 )
@@ -70,6 +73,14 @@ func (d *Door) UploadURL(jobID string, at time.Time) string {
 	u := *d.PublicURL
 	u.Path = imports + jobID
 	return sigv4.Presign(http.MethodPut, &u, d.Credentials, d.scope(), at, urlLife)
+}
+
+// RefusedURL is a URL from which the list of an import job's refused lines can be
+// fetched for 12 hours from the time it is signed at.
+func (d *Door) RefusedURL(jobID string, at time.Time) string {
+	u := *d.PublicURL
+	u.Path = refused + jobID
+	return sigv4.Presign(http.MethodGet, &u, d.Credentials, d.scope(), at, urlLife)
 }
 
 // refusal is an error as S3 writes it.
@@ -89,6 +100,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := d.Now()
 	id := d.NewID()
 	w.Header().Set("X-Amz-Request-Id", id)
+	if named, ok := strings.CutPrefix(r.URL.Path, refused); ok && r.Method == http.MethodGet {
+		d.get(w, r, id, named)
+		return
+	}
 	jobID, size, err := d.put(w, r)
 	code := "OK"
 	var refused *refusal
@@ -108,17 +123,78 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Message: "Something went wrong inside the server; its log says what under this request id. Nothing was kept; try again."}
 	}
 	if refused != nil {
-		code, refused.Resource, refused.RequestID = refused.Code, r.URL.Path, id
-		w.Header().Set("Content-Type", "application/xml")
-		// What is left of the body is not read, however much it is.
-		w.Header().Set("Connection", "close")
-		w.WriteHeader(refused.Status)
-		if r.Method != http.MethodHead {
-			io.WriteString(w, xml.Header)
-			xml.NewEncoder(w).Encode(refused)
-		}
+		code = refused.Code
+		refused.write(w, r, id)
 	}
 	d.Log.Info("upload", "request_id", id, "job", jobID, "code", code, "bytes", size, "ms", d.Now().Sub(start).Milliseconds())
+}
+
+func (e *refusal) write(w http.ResponseWriter, r *http.Request, id string) {
+	e.Resource, e.RequestID = r.URL.Path, id
+	w.Header().Set("Content-Type", "application/xml")
+	// What is left of the body is not read, however much it is.
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(e.Status)
+	if r.Method != http.MethodHead {
+		io.WriteString(w, xml.Header)
+		xml.NewEncoder(w).Encode(e)
+	}
+}
+
+// get gives the list of a job's refused lines.
+func (d *Door) get(w http.ResponseWriter, r *http.Request, id, jobID string) {
+	code := "OK"
+	err := sigv4.VerifyPresigned(r, d.Credentials, d.scope(), d.Now(), clockSkew)
+	if err != nil {
+		err = notSigned(err)
+		jobID = "" // may be something that should not be in a log
+	} else {
+		err = d.send(w, r, jobID)
+	}
+	var refused *refusal
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		code = refused.Code
+		refused.write(w, r, id)
+	default: // some of the list may be on its way: the client sees it broken off
+		code = "InternalError"
+		if r.Context().Err() == nil {
+			d.Log.Error("download failed", "request_id", id, "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	d.Log.Info("download", "request_id", id, "job", jobID, "code", code)
+}
+
+func (d *Door) send(w http.ResponseWriter, r *http.Request, jobID string) error {
+	content, err := d.Refused(r.Context(), jobID)
+	if errors.Is(err, importer.ErrNotFound) {
+		return &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more, or refused no line."}
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="`+jobID+`-refused.csv"`)
+	control := http.NewResponseController(w)
+	buffer := make([]byte, 64<<10)
+	for {
+		if err := control.SetWriteDeadline(time.Now().Add(d.Idle)); err != nil {
+			return err
+		}
+		n, err := content.Read(buffer)
+		if _, err := w.Write(buffer[:n]); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // put takes an upload. jobID is "" until the signature has shown that it is one
@@ -161,7 +237,7 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size i
 
 	u := &upload{body: r.Body, left: d.MaxUpload, tooLarge: tooLarge, idle: d.Idle, begun: time.Now(), control: http.NewResponseController(w)}
 	d.begin(jobID, u)
-	defer d.end(jobID, u)
+	defer d.end(jobID, u) // also if Upload panics
 	body := io.Reader(u)
 	for _, s := range sums {
 		body = io.TeeReader(body, s.hash)
@@ -175,6 +251,11 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request) (jobID string, size i
 		}
 		return nil
 	})
+	d.end(jobID, u) // from here on nobody gives it up
+	if u.givenUp {
+		// What it was given up by would end the connection's next request too.
+		w.Header().Set("Connection", "close")
+	}
 	// Making it durable may have taken longer than the deadlines allow for.
 	u.control.SetWriteDeadline(time.Now().Add(d.Idle)) // or the client is gone, and the upload kept all the same
 	switch {

@@ -572,6 +572,9 @@ func (h *house) read(c net.Conn) answer {
 	defer got.Body.Close()
 	text, err := io.ReadAll(got.Body)
 	h.must(err)
+	if got.Close {
+		got.Header.Set("Connection", "close") // which ReadResponse took out
+	}
 	return answer{got.StatusCode, got.Header, string(text)}
 }
 
@@ -626,6 +629,66 @@ func TestAnotherUpload(t *testing.T) {
 	h.holds(job, "second")
 }
 
+// slow is a Service whose first upload takes until it is let go, after its last
+// byte or after it was kept.
+type slow struct {
+	watched
+	first *atomic.Bool // it has come
+	kept  bool
+	letGo chan struct{}
+}
+
+func (s slow) Upload(ctx context.Context, jobID string, body io.Reader, check func(int64) error) error {
+	wait := func() {
+		if s.first.CompareAndSwap(false, true) {
+			s.begun <- jobID
+			<-s.letGo
+		}
+	}
+	err := s.Service.Upload(ctx, jobID, body, func(n int64) error {
+		if !s.kept {
+			wait()
+		}
+		return check(n)
+	})
+	wait()
+	return err
+}
+
+// An upload whose place is taken after its last byte is kept or refused, and the
+// next request on its connection does not suffer for it.
+func TestAnotherUploadAfterTheLastByte(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		h := open(t)
+		job, other := h.newJob(), h.newJob()
+		s := slow{watched{h.imports, make(chan string, 10)}, &atomic.Bool{}, kept, make(chan struct{})}
+		h.door.Uploads = s
+		c := h.raw(h.signed(job), "Content-Length: 5", "first")
+		defer c.Close()
+		<-s.begun
+		h.ok(h.put(h.signed(job), "second", nil))
+		close(s.letGo)
+		a := h.read(c)
+		<-h.served
+		if !kept {
+			h.refused(a, http.StatusConflict, "OperationAborted")
+			h.holds(job, "second")
+			continue
+		}
+		h.ok(a)
+		h.holds(job, "second")
+		if a.header.Get("Connection") == "close" {
+			continue
+		}
+		u, err := url.Parse(h.signed(other))
+		h.must(err)
+		_, err = fmt.Fprintf(c, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\n\r\nnext", u.RequestURI(), u.Host)
+		h.must(err)
+		h.ok(h.read(c))
+		<-h.served
+	}
+}
+
 func TestManyUploads(t *testing.T) {
 	h := open(t)
 	job := h.newJob()
@@ -636,14 +699,22 @@ func TestManyUploads(t *testing.T) {
 	for n := range 16 {
 		all.Go(func() {
 			body := strings.Repeat(string(rune('a'+n)), 50_000)
-			a := h.put(to, body, nil)
-			if a.status == http.StatusOK {
+			r, err := http.NewRequestWithContext(h.ctx, http.MethodPut, to, strings.NewReader(body))
+			h.must(err)
+			got, err := http.DefaultClient.Do(r)
+			if err != nil {
+				return // refused, and the connection cut, while the client wrote
+			}
+			defer got.Body.Close()
+			text, err := io.ReadAll(got.Body)
+			h.must(err)
+			if got.StatusCode == http.StatusOK {
 				mu.Lock()
 				defer mu.Unlock()
 				taken[body] = true
 				return
 			}
-			h.refused(a, http.StatusConflict, "OperationAborted")
+			h.refused(answer{got.StatusCode, got.Header, string(text)}, http.StatusConflict, "OperationAborted")
 		})
 	}
 	all.Wait()
@@ -678,6 +749,49 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { close(p.closed); return nil }
 func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
+// bubble runs a test on a house whose connections and clock are a bubble's.
+func bubble(t *testing.T, name string, run func(h *house, client net.Conn)) {
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			defer h.close()
+			h.setURL("http://sesame.test")
+			listener := pipes{make(chan net.Conn), make(chan struct{})}
+			server := &http.Server{Handler: h, WriteTimeout: time.Minute}
+			ended := make(chan error)
+			go func() { ended <- server.Serve(listener) }()
+			client, conn := net.Pipe()
+			listener.conns <- conn
+			run(h, client)
+			client.Close()
+			server.Close()
+			<-ended
+		})
+	})
+}
+
+// However long the store takes to make an upload durable, its client is told.
+func TestSlowStore(t *testing.T) {
+	bubble(t, "after a slow upload", func(h *house, client net.Conn) {
+		s := slow{watched{h.imports, make(chan string, 10)}, &atomic.Bool{}, false, make(chan struct{})}
+		h.door.Uploads = s
+		job := h.newJob()
+		u, err := url.Parse(h.signed(job))
+		h.must(err)
+		go func() {
+			fmt.Fprintf(client, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\n", u.RequestURI(), u.Host)
+			time.Sleep(59 * time.Second)
+			io.WriteString(client, "0123456789")
+			<-s.begun
+			time.Sleep(3 * time.Minute)
+			close(s.letGo)
+		}()
+		h.ok(h.read(client))
+		<-h.served
+		h.holds(job, "0123456789")
+	})
+}
+
 // An upload that sends nothing for Idle is given up, and one that sends too
 // little; one that is merely slow is not.
 func TestIdle(t *testing.T) {
@@ -695,54 +809,40 @@ func TestIdle(t *testing.T) {
 		{"slow", 3_000, time.Second / 4, 33, "", 10 * time.Second},
 		{"with pauses", 30_000, 50 * time.Second, 1, "", 60 * time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
-				defer h.close()
-				h.setURL("http://sesame.test")
-				listener := pipes{make(chan net.Conn), make(chan struct{})}
-				server := &http.Server{Handler: h, WriteTimeout: time.Minute}
-				ended := make(chan error)
-				go func() { ended <- server.Serve(listener) }()
-				client, conn := net.Pipe()
-				listener.conns <- conn
-
-				job := h.newJob()
-				size := test.piece * test.pieces
-				if test.refused != "" {
-					size++
-				}
-				u, err := url.Parse(h.signed(job))
-				h.must(err)
-				begin := time.Now()
-				sent := make(chan struct{})
-				go func() {
-					defer close(sent)
-					fmt.Fprintf(client, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", u.RequestURI(), u.Host, size)
-					for range test.pieces {
-						time.Sleep(test.every)
-						if _, err := client.Write(make([]byte, test.piece)); err != nil {
-							return
-						}
+		bubble(t, test.name, func(h *house, client net.Conn) {
+			job := h.newJob()
+			size := test.piece * test.pieces
+			if test.refused != "" {
+				size++
+			}
+			u, err := url.Parse(h.signed(job))
+			h.must(err)
+			begin := time.Now()
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				fmt.Fprintf(client, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", u.RequestURI(), u.Host, size)
+				for range test.pieces {
+					time.Sleep(test.every)
+					if _, err := client.Write(make([]byte, test.piece)); err != nil {
+						return
 					}
-				}()
-				a := h.read(client)
-				if took := time.Since(begin); took > test.after {
-					t.Errorf("it took %v, want at most %v", took, test.after)
 				}
-				if test.refused == "" {
-					h.ok(a)
-					h.kept(1)
-				} else {
-					h.refused(a, http.StatusBadRequest, test.refused)
-					h.kept(0)
-				}
-				client.Close()
-				<-sent
-				<-h.served
-				server.Close()
-				<-ended
-			})
+			}()
+			a := h.read(client)
+			if took := time.Since(begin); took > test.after {
+				h.t.Errorf("it took %v, want at most %v", took, test.after)
+			}
+			if test.refused == "" {
+				h.ok(a)
+				h.kept(1)
+			} else {
+				h.refused(a, http.StatusBadRequest, test.refused)
+				h.kept(0)
+			}
+			client.Close()
+			<-sent
+			<-h.served
 		})
 	}
 }

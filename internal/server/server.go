@@ -161,13 +161,13 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		Limits: lists.Limits{Lists: limits.Lists, Members: limits.Members, Tags: limits.Tags},
 	}
 	door := &objects.Door{
-		PublicURL: public, Region: c.Region, Uploads: imports, MaxUpload: c.MaxUpload, Idle: idleUpload,
+		PublicURL: public, Region: c.Region, Uploads: imports, Refused: imports.Refused, MaxUpload: c.MaxUpload, Idle: idleUpload,
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},
 		Slots:       make(chan struct{}, maxUploads),
 		Now:         time.Now, NewID: newRequestID, Log: log, Audit: audit, Received: metrics.Uploaded,
 	}
 	api := &mailmanager.API{
-		Region: c.Region, Lists: addressLists, Imports: imports, Now: time.Now, UploadURL: door.UploadURL,
+		Region: c.Region, Lists: addressLists, Imports: imports, Now: time.Now, UploadURL: door.UploadURL, RefusedURL: door.RefusedURL,
 		Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 	}
 	mailManager := api.Service()
