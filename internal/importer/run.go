@@ -183,10 +183,7 @@ func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
 	}
 	previous, err := r.Store.NoteRead(ctx, r.lease, lines, list.counts, object)
 	if err != nil {
-		if object != "" {
-			r.Discard(object)
-		}
-		return err
+		return err // Sweep finds the object, unless it was noted all the same
 	}
 	if previous != "" {
 		r.Discard(previous)

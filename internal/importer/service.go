@@ -102,9 +102,11 @@ func (s *Service) Upload(ctx context.Context, jobID string, body io.Reader, chec
 		return err
 	}
 	previous, err := s.Store.AttachUpload(ctx, jobID, object, size)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrStarted) {
 		s.Discard(object)
-		return err
+	}
+	if err != nil {
+		return err // Sweep finds the object, unless it was attached all the same
 	}
 	if previous != "" {
 		s.Discard(previous)
@@ -221,6 +223,10 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	}
 	// The work is done, so its end is noted even if the server stops meanwhile.
 	if err := s.Store.FinishJob(context.WithoutCancel(ctx), lease, status, reason, r.failed.Load(), s.Now()); err != nil {
+		if errors.Is(err, jobs.ErrLeaseLost) {
+			log.Info("an import was stopped or taken over")
+			return
+		}
 		// The job keeps its state and is worked on again when the lease has run out.
 		log.Error("end an import", "error", err)
 		return
