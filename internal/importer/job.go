@@ -69,8 +69,6 @@ type Batch struct {
 	Now   time.Time
 	Until time.Time // the lease is renewed until then
 	Limit int64     // members the list may hold
-
-	Failed int64 // lines refused so far; the job's count never goes back
 }
 
 // Row is one entry of a Batch.
@@ -119,8 +117,8 @@ type Store interface {
 	// RenewLease keeps the lease until a later time and notes the lines refused so
 	// far. A resumed job reads its file again, so the count is the greatest noted.
 	RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error
-	// NoteRead notes what reading the file found: its lines, those refused by code,
-	// and the object that lists them. previous is the object noted before, if any.
+	// NoteRead notes what reading the file found: its lines, those refused in all and
+	// by code, and the object that lists them. previous is the object noted before, if any.
 	NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFor map[string]int64, object string) (previous string, err error)
 	// ReleaseLease gives the job back as it stands.
 	ReleaseLease(ctx context.Context, l jobs.Lease) error

@@ -90,10 +90,6 @@ func (r *run) pipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// From here on the count of lines refused is exact, also if the job is stopped.
-	if err := r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.failed.Load()); err != nil {
-		return err
-	}
 	sorted, err := sorter.Sorted()
 	if err != nil {
 		return fmt.Errorf("sort the entries: %w", err)
@@ -169,6 +165,7 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (lin
 }
 
 // noteRead keeps the list of refused lines, if there are any, and what was found.
+// From then on the count of refused lines is exact, also if the job is stopped.
 func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
 	object := ""
 	if list.lines > 0 {
@@ -264,7 +261,7 @@ func (r *run) apply(ctx context.Context, sorted *extsort.Runs) error {
 		return fmt.Errorf("walk the sorted entries: %w", err)
 	}
 	defer entries.Close()
-	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Failed: r.failed.Load(), Limit: r.Config.Members}
+	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Limit: r.Config.Members}
 	for {
 		record, err := entries.Next()
 		if err != nil && err != io.EOF {

@@ -238,7 +238,11 @@ func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFo
 		if err := tx.QueryRow("SELECT refused_object FROM import_jobs WHERE id = ?", l.Job).Scan(&previous); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		return underLease(ctx, tx, l, "lines = ?, refused_for = ?, refused_object = ?", lines, string(text), object)
+		failed := int64(0)
+		for _, n := range refusedFor {
+			failed += n
+		}
+		return underLease(ctx, tx, l, "lines = ?, failed = max(failed, ?), refused_for = ?, refused_object = ?", lines, failed, string(text), object)
 	})
 	return previous, err
 }
@@ -307,8 +311,8 @@ func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) er
 		if have > b.Limit {
 			return lists.ErrListFull
 		}
-		return underLease(ctx, tx, l, "imported = imported + ?, failed = max(failed, ?), cursor = ?, entries = entries + ?, added = added + ?, reserved = max(reserved - ?, 0), lease_until = ?",
-			b.Lines, b.Failed, b.Rows[len(b.Rows)-1].Key, len(b.Rows), added, added, millis(b.Until))
+		return underLease(ctx, tx, l, "imported = imported + ?, cursor = ?, entries = entries + ?, added = added + ?, reserved = max(reserved - ?, 0), lease_until = ?",
+			b.Lines, b.Rows[len(b.Rows)-1].Key, len(b.Rows), added, added, millis(b.Until))
 	})
 }
 

@@ -70,6 +70,7 @@ func testStore(t *testing.T, open opener) {
 		{"a batch is applied", applies},
 		{"a batch does not bring a list over its limit", applyLimit},
 		{"a job ends", finishes},
+		{"what reading found is noted", notesRead},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, reopen := open(t)
@@ -1270,6 +1271,10 @@ func lostLeases(f *fixture) {
 			{"Reserve without room", func(l jobs.Lease) error { _, _, err := f.Reserve(f.ctx, l, 5, 3); return err }},
 			{"ApplyBatch", func(l jobs.Lease) error { return f.ApplyBatch(f.ctx, l, f.batch("late@example.com", "*.example.com")) }},
 			{"FinishJob", func(l jobs.Lease) error { return f.FinishJob(f.ctx, l, jobs.Failed, "late", 99, f.now) }},
+			{"NoteRead", func(l jobs.Lease) error {
+				_, err := f.NoteRead(f.ctx, l, 9, map[string]int64{"empty": 9}, "refused/late")
+				return err
+			}},
 		} {
 			list := f.newList(ann, f.id("name"))
 			lease := f.working(ann, list)
@@ -1445,4 +1450,47 @@ func finishes(f *fixture) {
 		f.reopen()
 		f.same("the job at its end after a restart", f.getJob(ann, lease.Job), want)
 	}
+}
+
+func notesRead(f *fixture) {
+	list := f.newList(ann, "list")
+	lease := f.working(ann, list)
+	_, err := f.RefusedObject(f.ctx, lease.Job)
+	f.is("RefusedObject before", err, importer.ErrNotFound)
+
+	first := "refused/" + f.id(lease.Job)
+	previous, err := f.NoteRead(f.ctx, lease, 10, map[string]int64{"empty": 2, "no_domain": 3}, first)
+	f.is("NoteRead", err, nil)
+	f.same("the object before the first", previous, "")
+	j := f.getJob(ann, lease.Job)
+	f.same("lines and refusals", []any{j.Lines, j.Failed, j.RefusedFor, j.RefusedObject}, []any{int64(10), int64(5), map[string]int64{"empty": 2, "no_domain": 3}, first})
+
+	// A resumed job reads its file again.
+	second := "refused/" + f.id(lease.Job)
+	previous, err = f.NoteRead(f.ctx, lease, 10, map[string]int64{"empty": 2, "no_domain": 3}, second)
+	f.is("NoteRead again", err, nil)
+	f.same("the object before", previous, first)
+	for object, want := range map[string]bool{first: false, second: true} {
+		needed, err := f.ObjectNeeded(f.ctx, object)
+		f.is("ObjectNeeded", err, nil)
+		f.same("whether "+object+" is needed", needed, want)
+	}
+
+	f.is("ApplyBatch", f.ApplyBatch(f.ctx, lease, f.batch("a@example.com", "b@example.com")), nil)
+	f.is("FinishJob", f.FinishJob(f.ctx, lease, jobs.Completed, "", 5, f.now), nil)
+	f.reopen()
+	j = f.getJob(ann, lease.Job)
+	f.same("what the job says in the end", []int64{j.Lines, j.Failed, j.Imported, j.Entries, j.Added}, []int64{10, 5, 2, 2, 2})
+	needed, err := f.ObjectNeeded(f.ctx, second)
+	f.is("ObjectNeeded", err, nil)
+	f.same("whether the list of an ended job is needed", needed, true)
+	object, err := f.RefusedObject(f.ctx, lease.Job)
+	f.is("RefusedObject", err, nil)
+	f.same("the list", object, second)
+
+	objects, err := f.DeleteList(f.ctx, ann, list)
+	f.is("DeleteList", err, nil)
+	f.same("the objects of the job", len(objects), 2)
+	_, err = f.RefusedObject(f.ctx, lease.Job)
+	f.is("RefusedObject of a job that is gone", err, importer.ErrNotFound)
 }
