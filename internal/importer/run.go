@@ -180,7 +180,10 @@ func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
 	}
 	previous, err := r.Store.NoteRead(ctx, r.lease, lines, list.counts, object)
 	if err != nil {
-		return err // Sweep finds the object, unless it was noted all the same
+		if object != "" {
+			r.discardUnneeded(object)
+		}
+		return err
 	}
 	if previous != "" {
 		r.Discard(previous)

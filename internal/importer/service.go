@@ -102,11 +102,9 @@ func (s *Service) Upload(ctx context.Context, jobID string, body io.Reader, chec
 		return err
 	}
 	previous, err := s.Store.AttachUpload(ctx, jobID, object, size)
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrStarted) {
-		s.Discard(object)
-	}
 	if err != nil {
-		return err // Sweep finds the object, unless it was attached all the same
+		s.discardUnneeded(object)
+		return err
 	}
 	if previous != "" {
 		s.Discard(previous)
@@ -129,6 +127,14 @@ func (s *Service) Refused(ctx context.Context, jobID string) (io.ReadCloser, err
 func (s *Service) Discard(object string) {
 	if err := s.Objects.Delete(context.Background(), object); err != nil {
 		s.Log.Warn("delete an upload that is not needed any more", "object", object, "error", err)
+	}
+}
+
+// discardUnneeded deletes an object that could not be noted with its job, unless
+// it was noted all the same: a commit can succeed and report an error.
+func (s *Service) discardUnneeded(object string) {
+	if needed, err := s.Store.ObjectNeeded(context.Background(), object); err == nil && !needed {
+		s.Discard(object)
 	}
 }
 
