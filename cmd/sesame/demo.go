@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,8 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"sesame/internal/config"
 	"sesame/internal/obs"
@@ -142,7 +139,7 @@ func (d demo) run(ctx context.Context) error {
 		return err
 	}
 	d.say("4. CreateAddressListImportJob: %s, and a pre-signed URL.", *job.JobId)
-	if err := d.upload(ctx, *job.PreSignedUrl, size); err != nil {
+	if err := upload(ctx, d.out, d.file, *job.PreSignedUrl); err != nil {
 		return err
 	}
 	d.say("5. The file is uploaded with a plain HTTP PUT.")
@@ -151,15 +148,18 @@ func (d demo) run(ctx context.Context) error {
 	if _, err := mm.StartAddressListImportJob(ctx, &mailmanager.StartAddressListImportJobInput{JobId: job.JobId}); err != nil {
 		return err
 	}
-	done, err := d.watch(ctx, mm, job.JobId)
+	done, err := watch(ctx, d.out, cfg, *job.JobId)
 	if err != nil {
 		return err
 	}
 	took := time.Since(start)
 	d.say("6. StartAddressListImportJob: %s; %d lines imported (the duplicate counts), %d failed, in %.2f s (%.0f lines a second).",
-		done.Status, *done.ImportedItemsCount, *done.FailedItemsCount, took.Seconds(), float64(*done.ImportedItemsCount)/took.Seconds())
-	if done.Status != types.ImportJobStatusCompleted {
-		return fmt.Errorf("the import ended as %s: %s", done.Status, aws.ToString(done.Error))
+		done.Status, done.Imported, done.Invalid, took.Seconds(), float64(done.Imported)/took.Seconds())
+	if done.Status != "COMPLETED" {
+		return fmt.Errorf("the import ended as %s: %s", done.Status, done.Error)
+	}
+	for _, reason := range done.InvalidByReason {
+		d.say("     %d %s: %s", reason.Lines, reason.Code, reason.Reason)
 	}
 
 	member, err := mm.GetMemberOfAddressList(ctx, &mailmanager.GetMemberOfAddressListInput{
@@ -202,60 +202,4 @@ func (d demo) writeFile() (size int64, err error) {
 		return 0, err
 	}
 	return f.Seek(0, io.SeekCurrent)
-}
-
-func (d demo) upload(ctx context.Context, url string, size int64) error {
-	f, err := os.Open(d.file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	progress := mpb.NewWithContext(ctx, mpb.WithOutput(d.out))
-	bar := progress.AddBar(size, mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name("   uploading "), decor.CountersKibiByte("% .1f / % .1f")),
-		mpb.AppendDecorators(decor.Percentage()))
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bar.ProxyReader(f))
-	if err != nil {
-		return err
-	}
-	r.ContentLength = size
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		bar.Abort(true)
-		progress.Wait()
-		return err
-	}
-	defer answer.Body.Close()
-	bar.SetTotal(-1, true)
-	progress.Wait()
-	if answer.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(answer.Body, 4096))
-		return fmt.Errorf("the upload was refused: %s: %s", answer.Status, text)
-	}
-	return nil
-}
-
-// watch shows a job's progress until it has ended.
-func (d demo) watch(ctx context.Context, mm *mailmanager.Client, job *string) (*mailmanager.GetAddressListImportJobOutput, error) {
-	progress := mpb.NewWithContext(ctx, mpb.WithOutput(d.out))
-	bar := progress.AddBar(int64(d.rows+7), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name("   importing "), decor.CountersNoUnit("%d / %d lines")),
-		mpb.AppendDecorators(decor.Percentage()))
-	defer progress.Wait()
-	defer bar.Abort(true)
-	for {
-		j, err := mm.GetAddressListImportJob(ctx, &mailmanager.GetAddressListImportJobInput{JobId: job})
-		if err != nil {
-			return nil, err
-		}
-		bar.SetCurrent(int64(*j.ImportedItemsCount) + int64(*j.FailedItemsCount))
-		if j.Status != types.ImportJobStatusProcessing {
-			return j, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -85,7 +85,7 @@ func (c importCmd) Run(o output) error {
 	if _, err := mm.StartAddressListImportJob(ctx, &mailmanager.StartAddressListImportJobInput{JobId: job.JobId}); err != nil {
 		return c.kinder(err)
 	}
-	report, err := c.watch(ctx, o.err, cfg, *job.JobId)
+	report, err := watch(ctx, o.err, cfg, *job.JobId)
 	if ctx.Err() != nil {
 		// The signal ended ctx, and the job is to be stopped all the same.
 		ctx = context.WithoutCancel(ctx)
@@ -158,7 +158,7 @@ func (r report) String() string {
 }
 
 // watch shows a job's progress until it has ended or ctx has.
-func (c importCmd) watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report, error) {
+func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report, error) {
 	p := newProgress(w, "importing", decor.CountersNoUnit("%d / %d lines"))
 	defer p.end()
 	for {

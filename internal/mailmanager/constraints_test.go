@@ -41,8 +41,11 @@ func testEdge(t *testing.T) *httptest.Server {
 		Services: []*wire.Service{(&API{Region: "us-east-1"}).Service()}, Sesame: &wire.Service{},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: "us-east-1", Service: "ses"}, MaxBody: 1 << 20, Skew: 15 * time.Minute, Now: time.Now},
 		Key: func(_ context.Context, id string) (iam.Key, *iam.Policy, bool, error) {
-			if id == "NOBODY" {
+			switch id {
+			case "NOBODY":
 				return iam.Key{}, nil, false, nil
+			case "PANIC":
+				panic("while a key is looked up")
 			}
 			return iam.Key{ID: id, Account: "000000000000", Name: "test", Secret: "secret"}, policy, true, nil
 		},
@@ -276,5 +279,34 @@ func TestStrangersHoldNoPlace(t *testing.T) {
 	}
 	if status, _, message := sendJSON(t, s.URL, "GetAddressList", map[string]any{}); status != 400 || !strings.Contains(message, "addressListId") {
 		t.Errorf("meanwhile: %d %s", status, message)
+	}
+}
+
+// A panic is a 500 of its own request, in its protocol, wherever it happens: the
+// edge has no domain behind it, so valid input makes the handlers panic.
+func TestPanicsAreAnswered(t *testing.T) {
+	s := testEdge(t)
+	in := map[string]any{"AddressListId": "al-00000000000000000000000000"}
+	for protocol, send := range map[string]func(*testing.T, string, string, any) (int, string, string){"JSON": sendJSON, "CBOR": sendCBOR} {
+		if status, code, message := send(t, s.URL, "GetAddressList", in); status != 500 || !strings.HasSuffix(code, "#InternalFailure") || !strings.Contains(message, "request-1") {
+			t.Errorf("in a handler, over %s: %d %s %s", protocol, status, code, message)
+		}
+	}
+	r, err := http.NewRequest(http.MethodPost, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Amz-Target", "MailManagerSvc.ListAddressLists")
+	digest := sha256.Sum256(nil)
+	if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: "PANIC", SecretAccessKey: "secret"}, r, hex.EncodeToString(digest[:]), "ses", "us-east-1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	if text, err := io.ReadAll(w.Body); err != nil || w.StatusCode != 500 || !bytes.Contains(text, []byte("#InternalFailure")) {
+		t.Errorf("while proving: %d %s %v", w.StatusCode, text, err)
 	}
 }

@@ -157,11 +157,10 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, id, jobID string) {
 	case errors.As(err, &refused):
 		code = refused.Code
 		refused.write(w, r, id)
-	default: // some of the list may be on its way: the client sees it broken off
-		code = "InternalError"
-		if r.Context().Err() == nil {
-			d.Log.Error("download failed", "request_id", id, "error", err)
-		}
+	case r.Context().Err() != nil: // the client has gone
+		code = "ClientGone"
+	default: // some of the list is on its way: the client must see it broken off
+		d.Log.Error("download failed", "request_id", id, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	d.Log.Info("download", "request_id", id, "job", jobID, "code", code)
@@ -173,7 +172,9 @@ func (d *Door) send(w http.ResponseWriter, r *http.Request, jobID string) error 
 		return &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more, or refused no line."}
 	}
 	if err != nil {
-		return err
+		d.Log.Error("open a list of refused lines", "job", jobID, "error", err)
+		return &refusal{Status: http.StatusInternalServerError, Code: "InternalError",
+			Message: "Something went wrong inside the server; its log says what under this job. Try again."}
 	}
 	defer content.Close()
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")

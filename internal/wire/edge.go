@@ -63,9 +63,9 @@ func (e *Edge) Handler() http.Handler {
 
 		service, name, codec := e.route(r, json10, rpcCBOR, sesameJSON)
 		// Who sends slowly takes no place from those who are being answered.
-		out := within(reading, func() any { return e.prove(r, &o) })
+		out := within(reading, &o, func() any { return e.prove(r, &o) })
 		if body, proved := out.([]byte); proved {
-			out = within(slots, func() any { return e.answer(r.Context(), r.Method, body, service, name, codec, patterns, &o) })
+			out = within(slots, &o, func() any { return e.answer(r.Context(), r.Method, body, service, name, codec, patterns, &o) })
 		} else {
 			w.Header().Set("Connection", "close") // or net/http would wait for a body that was not read
 		}
@@ -79,11 +79,18 @@ func (e *Edge) Handler() http.Handler {
 	})
 }
 
-// within does something if there is a place for it, and gives what it gives.
-func within(places chan struct{}, do func() any) any {
+// within does something if there is a place for it, and gives what it gives. A
+// panic is an internal failure of this request alone.
+func within(places chan struct{}, o *outcome, do func() any) (out any) {
 	select {
 	case places <- struct{}{}:
-		defer func() { <-places }()
+		defer func() {
+			<-places
+			if p := recover(); p != nil {
+				o.cause = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				out = internalFailure(o)
+			}
+		}()
 		return do()
 	default:
 		return Errorf("ServiceUnavailable", "The server has as many requests in hand as it can. Try again.")
@@ -147,12 +154,6 @@ func (e *Edge) prove(r *http.Request, o *outcome) any {
 // answer does everything between proving and writing. It returns the output or
 // an *Error, and notes in o what happened.
 func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Service, name string, c codec, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
-	defer func() {
-		if p := recover(); p != nil {
-			o.cause = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			out = internalFailure(o)
-		}
-	}()
 	if s == nil || method != http.MethodPost {
 		return Errorf("UnknownOperationException", "This address has no operation for that request.")
 	}
