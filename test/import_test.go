@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 )
 
@@ -116,5 +117,85 @@ func TestImportCommandInterrupted(t *testing.T) {
 	jobs, err := s.client().ListAddressListImportJobs(context.Background(), &mailmanager.ListAddressListImportJobsInput{AddressListId: lists.AddressLists[0].AddressListId})
 	if err != nil || len(jobs.ImportJobs) != 1 || jobs.ImportJobs[0].Status != "STOPPED" {
 		t.Errorf("the jobs are %v, %v", jobs, err)
+	}
+}
+
+// The commonest mistakes of a user of the commands, in plain words.
+func TestClientMistakes(t *testing.T) {
+	s := start(t)
+	file := writeFile(t, "a.csv", "address\na@example.com\n")
+	for _, c := range []struct {
+		name   string
+		env    []string
+		args   []string
+		status int
+		says   string
+	}{
+		{"no server", []string{"SESAME_ENDPOINT=http://127.0.0.1:1"}, nil, 1, "nothing answers at http://127.0.0.1:1: start a server"},
+		{"no scheme", []string{"SESAME_ENDPOINT=127.0.0.1:9025"}, nil, 2, "must start with http:// or https://"},
+		{"no credentials", []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, nil, 1, "there are no credentials: set AWS_ACCESS_KEY_ID"},
+		{"unknown key", []string{"AWS_ACCESS_KEY_ID=NOBODY"}, nil, 1, "the server does not know this access key"},
+		{"wrong secret", []string{"AWS_SECRET_ACCESS_KEY=wrong"}, nil, 1, "check AWS_SECRET_ACCESS_KEY"},
+		{"wrong region", []string{"SESAME_REGION=eu-west-1"}, nil, 1, "not 'eu-west-1'"},
+		{"no such list", nil, nil, 1, `there is no address list "absent": --create makes it`},
+		{"no such file", nil, []string{"import", file + ".none", "--list", "absent"}, 2, ".none"},
+		{"no list", nil, []string{"import", file}, 2, "--list"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := c.args
+			if args == nil {
+				args = []string{"import", file, "--list", "absent"}
+			}
+			command := exec.Command(binary, args...)
+			command.Env = append(append(withoutAWS(os.Environ()), "HOME="+t.TempDir(), "SESAME_ENDPOINT="+s.url,
+				"AWS_ACCESS_KEY_ID="+rootID, "AWS_SECRET_ACCESS_KEY="+rootSecret), c.env...)
+			out, _ := command.CombinedOutput()
+			if code := command.ProcessState.ExitCode(); code != c.status || !strings.Contains(string(out), c.says) || strings.Contains(string(out), rootSecret) {
+				t.Errorf("status %d, want %d, and %q in\n%s", code, c.status, c.says, out)
+			}
+		})
+	}
+}
+
+// A report is asked for by whoever may ask for the job's list, before the job
+// runs too, and by nobody else.
+func TestReportAccess(t *testing.T) {
+	s := start(t)
+	job, _ := newJob(t, s, "list", "CSV")
+	root := aws.Credentials{AccessKeyID: rootID, SecretAccessKey: rootSecret}
+	reader := s.newKey("000000000000", "reader", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sesame:GetAddressListImportReport","Resource":"arn:aws:ses:us-east-1:000000000000:mailmanager-address-list/*"}}`)
+	limited := s.newKey("000000000000", "limited", limitedPolicy)
+	elsewhere := s.newKey("111111111111", "elsewhere", "")
+	for _, c := range []struct {
+		name   string
+		key    aws.Credentials
+		job    string
+		status int
+		says   string
+	}{
+		{"root", root, job, 200, `"Status":"CREATED"`},
+		{"reader", reader, job, 200, `"InvalidByReason":[]`},
+		{"limited", limited, job, 403, "#AccessDeniedException"},
+		{"another account", elsewhere, job, 404, "#ResourceNotFoundException"},
+		{"no such job", root, "job-00000000000000000000000000", 404, "#ResourceNotFoundException"},
+		{"no id", root, "job", 400, "#ValidationException"},
+	} {
+		body := `{"JobId":"` + c.job + `"}`
+		r, err := http.NewRequest(http.MethodPost, s.url+"/sesame/v1/GetAddressListImportReport", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sign(r, []byte(body), c.key); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != c.status || !strings.Contains(string(text), c.says) || strings.Contains(string(text), `"Lines":0`) {
+			t.Errorf("%s: %d %s %v", c.name, answer.StatusCode, text, err)
+		}
 	}
 }

@@ -270,3 +270,27 @@ func TestParseAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A prefix in any case asks for the keys of the entries that begin with it.
+func TestKeyPrefix(t *testing.T) {
+	for _, c := range []struct{ prefix, entry string }{
+		{"JOHN", "john.doe@example.com"},
+		{"John.Doe@EX", "john.doe@example.com"},
+		{"*.EX", "*.example.com"},
+		{"stra\u00dfe@", "STRASSE@x.example"},
+		{"\u03bf\u03b4\u03bf\u03c2@", "\u039f\u0394\u039f\u03a3@x.example"},
+		{"e\u0301t", "\u00c9t\u00e9@x.example"},
+		{"", "a@example.com"},
+	} {
+		e, err := Parse(c.entry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(e.Key), KeyPrefix(c.prefix)) {
+			t.Errorf("the prefix %q asks for %q, which %q does not begin with", c.prefix, KeyPrefix(c.prefix), e.Key)
+		}
+		if strings.HasPrefix(string(e.Key), KeyPrefix(c.prefix+"z")) {
+			t.Errorf("the prefix %q fits %q", c.prefix+"z", e.Key)
+		}
+	}
+}
