@@ -31,7 +31,7 @@ var refusedURL = regexp.MustCompile(`'(http[^']*/objects/refused/[^']*)'`)
 // sesame import uploads, imports, and says what became of each line.
 func TestImportCommand(t *testing.T) {
 	s := start(t)
-	file := writeFile(t, "blocked.csv", "address\na@example.com\nA@example.com\nno domain\n\nx@@y\n*.z.example\n")
+	file := writeFile(t, "blocked.csv", "address\na@example.com\nA@example.com\nno domain\n\nx@@y\n*.z.example\n\"open\n")
 	if out, err := s.sesame("import", file, "--list", "blocked"); err == nil || !strings.Contains(out, `there is no address list "blocked": --create makes it`) {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -39,8 +39,8 @@ func TestImportCommand(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"COMPLETED: 3 lines imported of 5", "2 new members", "0 were members before",
-		"1 more lines with the same entry", "2 lines refused", "1 domain_character: ", "1 two_at_signs: "} {
+	for _, want := range []string{"COMPLETED: 3 lines imported of 6", "2 new members", "0 were members before",
+		"1 more lines with the same entry", "3 lines refused", "1 bad_quote: a double quote is misplaced or not closed", "1 domain_character: ", "1 two_at_signs: "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("without %q:\n%s", want, out)
 		}
