@@ -25,7 +25,7 @@ test: ## Everything, with the race detector and in random order; installs what i
 fuzz: ## Run every fuzz target for FUZZTIME (2m)
 	./scripts/fuzz.sh $${FUZZTIME:-2m}
 
-bench-import: ## Import 1,000,000 addresses beside sort -u and postmap; installs postfix-lmdb
+bench-import: ## Import 1,000,000 and 10,000,000 addresses beside sort -u, postmap and DuckDB; installs postfix-lmdb
 	go run ./bench/import
 
 .PHONY: help build demo run check test fuzz bench-import

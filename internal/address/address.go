@@ -20,8 +20,12 @@
 // the page leaves open (letter case, whether `*.` spans levels, whether a bare
 // domain holds its subdomains) is decided here and said where it is decided.
 //
-// It imports the standard library, golang.org/x/net/idna and golang.org/x/text,
-// and nothing of this program.
+// A key also has a hash, which never changes, so that files may hold it. A
+// Mailbox names the entries that would hold it by their hashes, and spells one
+// out only when it is asked to, so that a look-up allocates nothing.
+//
+// It imports the standard library, golang.org/x/net/idna, golang.org/x/text and
+// github.com/cespare/xxhash/v2, and nothing of this program.
 package address
 
 // Kinds is a set of kinds of entry, one bit each. Bits 0 to 19 stand for
@@ -41,6 +45,8 @@ const (
 
 	// AllKinds holds every kind.
 	AllKinds Kinds = 1<<24 - 1
+
+	prefixKinds = Exact - 1 // every Prefix
 )
 
 // Prefix returns the kind of `prefix*@domain` whose prefix has n characters.

@@ -92,16 +92,25 @@ func kindName(k Kinds) string {
 	return fmt.Sprintf("prefix-%d", bits.TrailingZeros32(uint32(k)))
 }
 
-// checkEntry holds what must be true of every entry that Parse accepts.
-func checkEntry(t interface {
+// reporter is what the checks below need of a test, a fuzz target or a property.
+type reporter interface {
 	Helper()
 	Errorf(string, ...any)
-}, in string, e Entry) {
+}
+
+// checkEntry holds what must be true of every entry that Parse accepts.
+func checkEntry(t reporter, in string, e Entry) {
 	t.Helper()
 	if bits.OnesCount32(uint32(e.Kind)) != 1 || e.Kind&^AllKinds != 0 {
 		t.Errorf("%q: kind %b is not one kind", in, e.Kind)
 	}
-	for _, form := range [][]byte{e.Key, e.Shown} {
+	if _, kind := Hash(e.Key); kind != e.Kind {
+		t.Errorf("%q: the kind of %q is %s, by its hash %s", in, e.Key, kindName(e.Kind), kindName(kind))
+	}
+	for i, form := range [][]byte{e.Key, e.Shown} {
+		if i > 0 && bytes.Equal(e.Key, form) {
+			break
+		}
 		if !utf8.Valid(form) || len(form) > maxEntry {
 			t.Errorf("%q: %q is not UTF-8 of at most %d octets", in, form, maxEntry)
 		}
@@ -113,6 +122,32 @@ func checkEntry(t interface {
 			t.Errorf("%q: %q is shown as %q", in, form, again.Shown)
 		}
 	}
+}
+
+// spell gives the keys of a mailbox's candidates, and holds what must be true of
+// every candidate.
+func spell(t reporter, m Mailbox, has Kinds) []string {
+	t.Helper()
+	var keys []string
+	candidates := m.Candidates(has, make([]Candidate, 1))[1:]
+	if len(candidates) > MaxCandidates {
+		t.Errorf("%q: %d candidates", m.key, len(candidates))
+	}
+	for _, c := range candidates {
+		key, after := bytes.CutPrefix(m.AppendKey([]byte("before "), c), []byte("before "))
+		if !after {
+			t.Errorf("%q: a candidate's key is not appended", m.key)
+		}
+		hash, kind := Hash(key)
+		if hash != c.Hash {
+			t.Errorf("%q: candidate %q has the hash %016x, its key %016x", m.key, key, c.Hash, hash)
+		}
+		if kind&has == 0 || c.Exact != (kind == Exact) {
+			t.Errorf("%q: candidate %q, exact: %v, is of kind %s; wanted are %b", m.key, key, c.Exact, kindName(kind), has)
+		}
+		keys = append(keys, string(key))
+	}
+	return keys
 }
 
 func TestEntries(t *testing.T) {
@@ -163,7 +198,7 @@ func TestMailboxes(t *testing.T) {
 		if err != nil {
 			got = []string{err.(Reason).Code()}
 		} else {
-			got = m.Candidates(AllKinds)
+			got = spell(t, m, AllKinds)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %q (-want +got)\n%s", c.where, c.in, diff)
@@ -186,7 +221,7 @@ func TestMatches(t *testing.T) {
 				continue
 			}
 			for _, has := range []Kinds{AllKinds, e.Kind} {
-				if got := holds(m, has, map[string]bool{string(e.Key): true}); got == not {
+				if got := holds(t, m, has, map[string]bool{string(e.Key): true}); got == not {
 					t.Errorf("%s: %q holds %q: %v", c.where, c.in, mailbox, got)
 				}
 			}
@@ -195,8 +230,9 @@ func TestMatches(t *testing.T) {
 }
 
 // holds answers as a list does: by looking the candidates up.
-func holds(m Mailbox, has Kinds, keys map[string]bool) bool {
-	for _, k := range m.Candidates(has) {
+func holds(t reporter, m Mailbox, has Kinds, keys map[string]bool) bool {
+	t.Helper()
+	for _, k := range spell(t, m, has) {
 		if keys[k] {
 			return true
 		}
@@ -205,8 +241,8 @@ func holds(m Mailbox, has Kinds, keys map[string]bool) bool {
 }
 
 func TestZeroMailbox(t *testing.T) {
-	if got := (Mailbox{}).Candidates(AllKinds); got != nil {
-		t.Errorf("candidates of no mailbox: %q", got)
+	if got := (Mailbox{}).Candidates(AllKinds, nil); got != nil {
+		t.Errorf("candidates of no mailbox: %v", got)
 	}
 }
 
@@ -215,8 +251,8 @@ func TestMostCandidates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(m.Candidates(AllKinds)); got != 1+1+20+2*8 {
-		t.Errorf("%d candidates", got)
+	if got := len(spell(t, m, AllKinds)); got != 38 || MaxCandidates != 38 {
+		t.Errorf("%d candidates, at most %d", got, MaxCandidates)
 	}
 }
 
@@ -266,6 +302,31 @@ func TestParseAllocatesNothing(t *testing.T) {
 	} {
 		b := []byte(in)
 		if n := testing.AllocsPerRun(100, func() { _, _ = p.Parse(b) }); n != 0 {
+			t.Errorf("%q: %v allocations", in, n)
+		}
+	}
+}
+
+func TestLookUpAllocatesNothing(t *testing.T) {
+	var p Parser
+	candidates := make([]Candidate, 0, MaxCandidates)
+	key := make([]byte, 0, maxEntry)
+	for _, in := range []string{
+		"user@example.com", "First.Last+tag@Sub.Mail.Example.COM.", `"john doe"@mail.example.com`,
+		strings.Repeat("a", maxLocal) + "@a.b.c.d.e.f.g.h.i.j", "user@localhost",
+	} {
+		b := []byte(in)
+		if n := testing.AllocsPerRun(100, func() {
+			m, err := p.Mailbox(b)
+			if err != nil {
+				return
+			}
+			candidates = m.Candidates(AllKinds, candidates[:0])
+			for _, c := range candidates {
+				key = m.AppendKey(key[:0], c)
+				Hash(key)
+			}
+		}); n != 0 {
 			t.Errorf("%q: %v allocations", in, n)
 		}
 	}

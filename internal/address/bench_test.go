@@ -25,13 +25,37 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
+// A look-up's part: from the mailbox as written to the hashes of all the entries
+// that would hold it, and, of lists that hold only addresses and domains, of two.
 func BenchmarkCandidates(b *testing.B) {
-	m, err := ParseMailbox("first.last123@mail.example.com")
-	if err != nil {
-		b.Fatal(err)
+	for _, bm := range []struct {
+		name string
+		has  Kinds
+	}{
+		{"parse", 0},
+		{"exact-or-domain", Exact | Domain},
+		{"all", AllKinds},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			in := []byte("firstname.lastname12@sub.mail.example")
+			var p Parser
+			var candidates []Candidate
+			b.ReportAllocs()
+			for b.Loop() {
+				m, err := p.Mailbox(in)
+				if err != nil {
+					b.Fatal(err)
+				}
+				candidates = m.Candidates(bm.has, candidates[:0])
+			}
+		})
 	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	key := []byte("firstname.lastname12@sub.mail.example")
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Candidates(AllKinds)
+		Hash(key)
 	}
 }

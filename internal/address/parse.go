@@ -2,7 +2,6 @@ package address
 
 import (
 	"bytes"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -21,11 +20,15 @@ type Parser struct {
 // in the Entry belong to the Parser and are valid until its next call; b is
 // only read, and not kept. The error, if any, is always a Reason.
 func (p *Parser) Parse(b []byte) (Entry, error) {
-	e, r := p.parse(b, false)
+	kind, _, r := p.parse(b, false)
 	if r != 0 {
 		return Entry{}, r
 	}
-	return e, nil
+	shown := p.key
+	if len(p.shown) > 0 {
+		shown = p.shown
+	}
+	return Entry{Key: p.key, Shown: shown, Kind: kind}, nil
 }
 
 // Parse is Parser.Parse for a single entry: its Entry has memory of its own.
@@ -35,8 +38,10 @@ func Parse(s string) (Entry, error) {
 }
 
 // parse reads an entry, or, if mailbox is true, an address in which `*` is a
-// character like any other.
-func (p *Parser) parse(b []byte, mailbox bool) (Entry, Reason) {
+// character like any other. It leaves the key in p.key and the form to show in
+// p.shown, empty if it is the same, and returns the length of the local part in
+// p.key.
+func (p *Parser) parse(b []byte, mailbox bool) (kind Kinds, local int, r Reason) {
 	for len(b) > 0 && isBlank(b[0]) {
 		b = b[1:]
 	}
@@ -45,38 +50,43 @@ func (p *Parser) parse(b []byte, mailbox bool) (Entry, Reason) {
 	}
 	if len(b) < minEntry || len(b) > maxEntry {
 		if r := checkLength(b); r != 0 {
-			return Entry{}, r
+			return 0, 0, r
 		}
 	}
 
-	kind := Exact
+	kind = Exact
 	at := bytes.IndexByte(b, '@') // where the local part ends in b
-	p.key = slices.Grow(p.key[:0], len(b))
-	p.shown = p.shown[:0]
-	switch {
-	case at < 0 && b[0] != '"':
-		if mailbox {
-			return Entry{}, NoDomain
+	p.key, p.shown = p.key[:0], p.shown[:0]
+	if at < 0 && mailbox && b[0] != '"' {
+		return 0, 0, NoDomain
+	}
+	if p.plain(b, at) {
+		if at < 0 {
+			return Domain, 0, 0
 		}
+		return Exact, at, 0
+	}
+	if at < 0 && b[0] != '"' {
 		kind = Domain
-	case at >= 0 && p.plainLocal(b[:at]):
-	default:
+	} else {
 		end, prefix, r := p.local(b, mailbox)
 		if r != 0 {
-			return Entry{}, r
+			return 0, 0, r
 		}
 		if prefix >= 0 {
 			kind = Prefix(prefix)
 		}
 		at = end
 	}
-	local := len(p.key)
-	differs := len(p.shown) > 0 && !bytes.Equal(p.shown, p.key)
+	local = len(p.key)
+	if bytes.Equal(p.shown, p.key) {
+		p.shown = p.shown[:0]
+	}
 
 	d := b[at+1:]
 	if at >= 0 {
 		if len(d) == 0 {
-			return Entry{}, NoDomain
+			return 0, 0, NoDomain
 		}
 		p.key = append(p.key, '@')
 	}
@@ -87,14 +97,13 @@ func (p *Parser) parse(b []byte, mailbox bool) (Entry, Reason) {
 		case Domain:
 			kind = Subdomains
 		default:
-			return Entry{}, WildcardTwice
+			return 0, 0, WildcardTwice
 		}
 		d = d[2:]
 		p.key = append(p.key, "*."...)
 	}
 
 	var labels int
-	var r Reason
 	p.key, labels, r = appendDomain(p.key, d)
 	if r == WildcardMisplaced {
 		if mailbox {
@@ -104,53 +113,20 @@ func (p *Parser) parse(b []byte, mailbox bool) (Entry, Reason) {
 		}
 	}
 	if r != 0 {
-		return Entry{}, r
+		return 0, 0, r
 	}
 	if kind == Subdomains || kind == LocalAtSubdomains {
 		if labels < minLevels || labels > maxLevels {
-			return Entry{}, WildcardLevels
+			return 0, 0, WildcardLevels
 		}
 	} else if labels < 2 {
-		return Entry{}, DomainOneLabel
+		return 0, 0, DomainOneLabel
 	}
 
-	e := Entry{Key: p.key, Shown: p.key, Kind: kind}
-	if differs {
+	if len(p.shown) > 0 {
 		p.shown = append(p.shown, p.key[local:]...)
-		e.Shown = p.shown
 	}
-	return e, 0
-}
-
-// plainLocal reads a local part that is an ASCII Dot-string (RFC 5321, section
-// 4.1.2) without `*`, and leaves it in p.key in lower case and, if that changed
-// it, in p.shown as written. It answers false for anything else, right or wrong.
-// Nearly every local part is plain, and this loop is where an import spends
-// its time.
-func (p *Parser) plainLocal(written []byte) bool {
-	if len(written) > maxLocal {
-		return false
-	}
-	out := p.key[:len(written)] // parse has made room
-	var seen byte
-	prev := byte('.')
-	for i, c := range written {
-		k := class[c]
-		if k&(atom|dot) == 0 || c == '.' && prev == '.' {
-			return false
-		}
-		seen |= k
-		prev = c
-		out[i] = c | k&upper
-	}
-	if prev == '.' {
-		return false
-	}
-	p.key = out
-	if seen&upper != 0 {
-		p.shown = append(p.shown, written...)
-	}
-	return true
+	return kind, local, 0
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }

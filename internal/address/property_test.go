@@ -17,11 +17,16 @@ import (
 // So folding an NFD text gives a text that is canonically equivalent to its own
 // folding, and NFC of it is stable.
 func TestOneRoundOfFolding(t *testing.T) {
+	t.Parallel()
 	for r := range unicode.MaxRune + 1 {
 		if !utf8.ValidRune(r) || !norm.NFD.IsNormalString(string(r)) {
 			continue
 		}
-		for _, f := range string(fold([]byte(string(r)))) {
+		folded := string(fold([]byte(string(r))))
+		if folded == string(r) {
+			continue
+		}
+		for _, f := range folded {
 			if s := string(f); !norm.NFD.IsNormalString(s) || string(fold([]byte(s))) != s {
 				t.Errorf("%U folds to %U, which is not stable", r, f)
 			}
@@ -30,12 +35,13 @@ func TestOneRoundOfFolding(t *testing.T) {
 }
 
 // TestEveryCharacter puts every assigned character into every kind of place, but
-// of ideographs and Hangul syllables, which are all alike, only some.
+// of the largest scripts, whose characters are all alike, only some.
 func TestEveryCharacter(t *testing.T) {
+	t.Parallel()
 	const lastOfTags = 0xE01EF
 	var p Parser
 	for r := range rune(lastOfTags + 1) {
-		alike := unicode.In(r, unicode.Unified_Ideograph, unicode.Hangul)
+		alike := unicode.In(r, unicode.Unified_Ideograph, unicode.Hangul, unicode.Tangut, unicode.Egyptian_Hieroglyphs, unicode.Yi)
 		if alike && r%101 != 0 || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf) {
 			continue
 		}
@@ -166,6 +172,11 @@ func TestParserKeepsNothing(t *testing.T) {
 			if err != wantErr || !bytes.Equal(got.Key, want.Key) || !bytes.Equal(got.Shown, want.Shown) || got.Kind != want.Kind {
 				t.Fatalf("%q: %q, %q, %v; want %q, %q, %v", in, got.Key, got.Shown, err, want.Key, want.Shown, wantErr)
 			}
+			box, err := p.Mailbox([]byte(in))
+			wantBox, wantErr := ParseMailbox(in)
+			if err != wantErr || !bytes.Equal(box.key, wantBox.key) || box.at != wantBox.at {
+				t.Fatalf("%q: mailbox %q, %v; want %q, %v", in, box.key, err, wantBox.key, wantErr)
+			}
 		}
 	})
 }
@@ -246,7 +257,7 @@ func TestMatchingAgreesWithNaive(t *testing.T) {
 				t.Fatalf("%q at %q: %v", local, domain, err)
 			}
 			// Unquoted, a blank before it would not count.
-			if plain, err := ParseMailbox(local + "@" + domain); err == nil && plain != m && local[0] != ' ' {
+			if plain, err := ParseMailbox(local + "@" + domain); err == nil && !bytes.Equal(plain.key, m.key) && local[0] != ' ' {
 				t.Fatalf("%q is %q in quotes", plain.key, m.key)
 			}
 
@@ -254,10 +265,10 @@ func TestMatchingAgreesWithNaive(t *testing.T) {
 			for _, e := range entries {
 				want = want || naive(e, local, domain)
 			}
-			if got := holds(m, has, keys); got != want {
+			if got := holds(t, m, has, keys); got != want {
 				t.Fatalf("%q hold %q at %q: %v, naively %v", entries, local, domain, got, want)
 			}
-			if got := holds(m, AllKinds, keys); got != want {
+			if got := holds(t, m, AllKinds, keys); got != want {
 				t.Fatalf("%q hold %q at %q, tried for all kinds: %v, naively %v", entries, local, domain, got, want)
 			}
 			tried++
@@ -281,10 +292,7 @@ func TestCandidates(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q at %q: %v", local, domain, err)
 		}
-		all := m.Candidates(AllKinds)
-		if len(all) > 1+1+20+2*8 {
-			t.Fatalf("%d candidates", len(all))
-		}
+		all := spell(t, m, AllKinds)
 		has := Kinds(rapid.Uint32().Draw(t, "has")) & AllKinds
 		var wanted []string
 		best := 0
@@ -321,7 +329,7 @@ func TestCandidates(t *testing.T) {
 			}
 			best = rank
 		}
-		if got := m.Candidates(has); !slices.Equal(got, wanted) {
+		if got := spell(t, m, has); !slices.Equal(got, wanted) {
 			t.Fatalf("for kinds %b: %q, want %q", has, got, wanted)
 		}
 		// Every entry that could hold it, spelled out.
@@ -358,15 +366,15 @@ func TestUnicodeCandidates(t *testing.T) {
 			return
 		}
 		seen := map[string]bool{}
-		for _, key := range m.Candidates(AllKinds) {
+		for _, key := range spell(t, m, AllKinds) {
 			e, err := Parse(key)
 			if err != nil || string(e.Key) != key {
 				t.Fatalf("%q: candidate %q is no key: %q, %v", in, key, e.Key, err)
 			}
 			seen[key] = true
 		}
-		at := strings.LastIndexByte(m.key, '@')
-		canonical, domain := strings.TrimPrefix(m.key[:at], `"`), m.key[at+1:]
+		text, domain := string(m.key[:m.at]), string(m.key[m.at+1:])
+		canonical := strings.TrimPrefix(text, `"`)
 		local := strings.TrimLeft(in, " \t")
 		for i := range local {
 			e, err := Parse(local[:i] + "*@" + domain)

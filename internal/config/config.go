@@ -32,6 +32,7 @@ type Server struct {
 	MaxUpload     int64   `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
 	ImportWorkers int     `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
 	ImportMemory  int     `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
+	ImportKeep    int     `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
 	TLSCert       string  `name:"tls-cert" env:"SESAME_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. With --tls-key the server speaks HTTPS."`
 	TLSKey        string  `name:"tls-key" env:"SESAME_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
 	LogLevel      string  `default:"info" enum:"debug,info,warn,error" env:"SESAME_LOG_LEVEL" help:"Least level that is logged: ${enum}."`
@@ -109,6 +110,9 @@ func (c *Server) Check() error {
 	}
 	if c.ImportMemory < 1<<20 {
 		return errors.New("--import-memory must be at least 1048576 bytes")
+	}
+	if c.ImportKeep < 1 || c.ImportKeep > 36500 {
+		return errors.New("--import-keep must be 1 to 36500 days")
 	}
 	if c.MaxUpload < 1 || c.MaxUpload > 1<<50 {
 		return errors.New("--max-upload must be 1 byte to 1 PiB")

@@ -11,7 +11,7 @@ import (
 func good() Server {
 	return Server{
 		Listen: "127.0.0.1:9025", DataDir: "data", Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame", APIRate: -1,
-		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, LogLevel: "info",
+		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, LogLevel: "info",
 	}
 }
 

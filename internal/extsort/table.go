@@ -5,14 +5,12 @@ import (
 	"cmp"
 	"encoding/binary"
 	"io"
-	"math"
+	"math/bits"
 	"slices"
-	"sort"
 )
 
 // table holds records in a fixed arena and sorts an index of them.
 type table struct {
-	size  int    // bytes of arena and index together
 	arena []byte // records: key, length of the value as uvarint, value
 	index []item
 }
@@ -26,23 +24,17 @@ type item struct {
 
 const itemSize = 16
 
-func newTable(size int) *table { return &table{size: size} }
-
-func (t *table) len() int { return len(t.index) }
+// newTable gives a table of so many bytes, a third of them for the index: that
+// fits records of 32 bytes, an address and a little more.
+func newTable(size int) *table {
+	return &table{arena: make([]byte, 0, size/3*2), index: make([]item, 0, max(size/3/itemSize, 1))}
+}
 
 func (t *table) reset() { t.arena, t.index = t.arena[:0], t.index[:0] }
 
 // add copies a record; it gives false if there is no room.
 func (t *table) add(key, value []byte) bool {
-	if t.arena == nil {
-		// A third for the index fits records of 32 bytes, an address and a
-		// little more.
-		t.arena = make([]byte, 0, min(t.size/3*2, math.MaxUint32))
-		t.index = make([]item, 0, max(t.size/3/itemSize, 1))
-	}
-	// The lengths are compared one by one: their sum may overflow.
-	room := cap(t.arena) - len(t.arena) - binary.MaxVarintLen64
-	if len(t.index) == cap(t.index) || len(key) > room || len(value) > room-len(key) {
+	if len(t.index) == cap(t.index) || !t.fits(len(t.arena), key, value) {
 		return false
 	}
 	t.index = append(t.index, item{prefix: prefix(key), at: uint32(len(t.arena)), key: uint32(len(key))})
@@ -50,6 +42,19 @@ func (t *table) add(key, value []byte) bool {
 	t.arena = binary.AppendUvarint(t.arena, uint64(len(value)))
 	t.arena = append(t.arena, value...)
 	return true
+}
+
+// fits says whether a record may stand in the arena behind so many bytes.
+func (t *table) fits(used int, key, value []byte) bool {
+	// The lengths are compared one by one: their sum may overflow.
+	room := cap(t.arena) - used - binary.MaxVarintLen64
+	return len(key) <= min(room, maxKey) && len(value) <= room-len(key)
+}
+
+// bound gives a size that the table has at most as a run.
+func (t *table) bound() int {
+	// Beside the arena's: two lengths of a key of three bytes, and a count.
+	return len(t.arena) + len(t.index)*(2*3+binary.MaxVarintLen32)
 }
 
 // prefix gives the first eight bytes of key as a number that orders as they
@@ -80,24 +85,16 @@ func (t *table) value(it item) []byte {
 func (t *table) sort() { t.sortFrom(t.index, 0, 56) }
 
 const (
-	fewItems  = 64  // so few are sorted by comparing
-	fewLevels = 128 // beyond so many bytes that keys share they are compared too
+	someItems = 4096 // so few are sorted by comparing prefixes
+	fewItems  = 16   // so few by insertion
 )
 
 // sortFrom orders items whose keys agree in the first depth bytes, whose
 // prefix holds the eight bytes from there, and agrees above the byte at shift.
 func (t *table) sortFrom(items []item, depth uint32, shift int) {
 	switch {
-	case len(items) <= fewItems || depth > fewLevels:
-		slices.SortFunc(items, func(a, b item) int {
-			if a.prefix != b.prefix {
-				return cmp.Compare(a.prefix, b.prefix)
-			}
-			if c := bytes.Compare(t.key(a)[depth:], t.key(b)[depth:]); c != 0 {
-				return c
-			}
-			return cmp.Compare(a.at, b.at)
-		})
+	case len(items) <= someItems:
+		t.sortFew(items, depth)
 		return
 	case shift < 0:
 		t.sortAlike(items, depth)
@@ -133,6 +130,55 @@ func (t *table) sortFrom(items []item, depth uint32, shift int) {
 	}
 }
 
+// sortFew is sortFrom by quicksort.
+func (t *table) sortFew(items []item, depth uint32) {
+	for len(items) > fewItems {
+		a, b, c := items[0].prefix, items[len(items)/2].prefix, items[len(items)-1].prefix
+		pivot := max(min(a, b), min(max(a, b), c))
+		less := 0
+		for i := range items {
+			it := items[i]
+			items[i] = items[less]
+			items[less] = it
+			_, lower := bits.Sub64(it.prefix, pivot, 0)
+			less += int(lower)
+		}
+		rest := items[less:]
+		equal := 0
+		for i := range rest {
+			it := rest[i]
+			rest[i] = rest[equal]
+			rest[equal] = it
+			if it.prefix == pivot {
+				equal++
+			}
+		}
+		if equal > 1 {
+			t.sortAlike(rest[:equal], depth)
+		}
+		t.sortFew(items[:less], depth)
+		items = rest[equal:]
+	}
+	for i := 1; i < len(items); i++ {
+		it := items[i]
+		j := i
+		for ; j > 0 && items[j-1].prefix > it.prefix; j-- {
+			items[j] = items[j-1]
+		}
+		items[j] = it
+	}
+	for i := 0; i < len(items); {
+		n := i + 1
+		for n < len(items) && items[n].prefix == items[i].prefix {
+			n++
+		}
+		if n > i+1 {
+			t.sortAlike(items[i:n], depth)
+		}
+		i = n
+	}
+}
+
 // sortAlike orders items of equal prefix.
 func (t *table) sortAlike(items []item, depth uint32) {
 	// A key that ends inside the prefix was filled up with zeros there, as
@@ -154,15 +200,8 @@ func (t *table) sortAlike(items []item, depth uint32) {
 	t.sortFrom(longer, depth+8, 56)
 }
 
-// walk gives the records of a sorted table from the first key greater than
-// after, or from the first if after is nil.
-func (t *table) walk(after []byte) *tableWalk {
-	w := &tableWalk{table: t, left: t.index}
-	if after != nil {
-		w.left = t.index[sort.Search(len(t.index), func(i int) bool { return bytes.Compare(t.key(t.index[i]), after) > 0 }):]
-	}
-	return w
-}
+// walk gives the records of a sorted table.
+func (t *table) walk() *tableWalk { return &tableWalk{table: t, left: t.index} }
 
 type tableWalk struct {
 	table *table
@@ -175,9 +214,9 @@ type tableWalk struct {
 // anywhere in the arena, and each would be waited for; these reads, of which
 // none needs another, are waited for together.
 func (w *tableWalk) look() {
-	w.ahead = min(32, len(w.left))
+	w.ahead = min(64, len(w.left))
 	for _, it := range w.left[:w.ahead] {
-		w.seen ^= w.table.arena[it.at]
+		w.seen ^= w.table.arena[it.at] ^ w.table.arena[it.at+it.key]
 	}
 }
 
@@ -198,9 +237,4 @@ func (w *tableWalk) next() (Record, error) {
 	w.left = w.left[n:]
 	w.ahead = max(w.ahead-n, 0)
 	return Record{Key: key, Value: w.table.value(first), Count: int64(n)}, nil
-}
-
-func (w *tableWalk) close() error {
-	w.left = nil
-	return nil
 }

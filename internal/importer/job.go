@@ -1,11 +1,11 @@
 // Package importer owns import jobs: their life from creation to their end, and
-// the pipeline that reads an uploaded file, sorts it, and merges it into a list.
+// the pipeline that reads an uploaded file, sorts it, and has a list rebuilt
+// with it.
 //
 // It promises that an acknowledged upload or start survives a crash, that a job
-// cut off by one is resumed and ends with the members and counts of an
-// undisturbed run, that memory does not grow with the file, and that a job that
-// cannot fit its list changes nothing (unless others take the room while it is
-// applied: then what was applied stays and is counted).
+// cut off by one is done again and ends with the members and counts of an
+// undisturbed run, that memory does not grow with the file, and that a job
+// changes its list in one step, at its end, or not at all.
 //
 // It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import
 // address, lists, jobs, importfile and extsort.
@@ -17,7 +17,6 @@ import (
 	"io"
 	"time"
 
-	"sesame/internal/address"
 	"sesame/internal/importfile"
 	"sesame/internal/jobs"
 	"sesame/internal/lists"
@@ -49,33 +48,54 @@ type Job struct {
 	Started   time.Time // zero before
 	Completed time.Time // zero before; also of a job that failed or was stopped
 
-	Imported int64  // valid lines, duplicates included, whose entry has been applied
-	Failed   int64  // lines refused
-	Cursor   string // greatest key applied
-	Error    string // why the job failed
+	Mode   lists.Mode
+	DryRun bool // the list is not changed; the counts are what they would be
 
-	Lines         int64            // of the file, blank ones left out; 0 until it has been read
-	Entries       int64            // different entries applied
-	Added         int64            // of those, the ones that were not members before
-	RefusedFor    map[string]int64 // lines refused by reason code; empty until the file has been read
-	RefusedObject string           // key of a CSV with each refused line; "" when there is none
+	Error         string // why the job failed
+	Progress      Progress
+	RefusedObject string // key of a CSV with each refused line; "" when there is none
 }
 
-// Batch is a run of entries in order of key, applied in one transaction.
-type Batch struct {
-	Rows  []Row
-	Lines int64         // lines of the file that the rows stand for
-	Kinds address.Kinds // every kind of entry in the file
-	Now   time.Time
-	Until time.Time // the lease is renewed until then
-	Limit int64     // members the list may hold
+// Progress is what a job has done: as it stands while the job runs, and in all
+// when it has ended. The counts of members are those of the list as it will be.
+type Progress struct {
+	Share   float64          // done, of all that the job has to do: 0 to 1
+	Lines   int64            // read; blank ones do not count
+	Invalid map[string]int64 // of those, the ones that were refused, by reason code
+	Read    bool             // whether the whole file has been read
+
+	Imported int64 // valid lines whose entry is applied: none before the list is changed
+	Entries  int64 // different entries among them, as far as they are merged
+	Added    int64 // of those, the ones that were not members
+	Removed  int64 // members that leave
+	Members  int64 // of the list afterwards; 0 before
+	Over     int64 // members that the list would have above its limit
+
+	Phases []Phase // that have begun, in order
 }
 
-// Row is one entry of a Batch.
-type Row struct {
-	Key   string
-	Shown string // "" when it is the key
+// Refused is how many lines were refused.
+func (p Progress) Refused() (lines int64) {
+	for _, n := range p.Invalid {
+		lines += n
+	}
+	return lines
 }
+
+// Phase is a part of the work on a job, and what it took.
+type Phase struct {
+	Name    string // one of the names below
+	Seconds float64
+	Rows    int64 // lines read, or members and entries merged
+	Bytes   int64 // of the upload as it is stored; only of Reading
+}
+
+// The phases of a job.
+const (
+	Reading = "READING" // unpacking, parsing and sorting
+	Merging = "MERGING" // of the entries with the list's members, into a new file
+	Storing = "STORING" // making that durable and the list's own
+)
 
 // Store keeps jobs. Each method that changes something is one transaction,
 // durable when it returns nil.
@@ -114,26 +134,22 @@ type Store interface {
 	// whose list no other job is being applied to, and leases it to owner. ok is
 	// false when there is none.
 	ClaimJob(ctx context.Context, owner string, now, until time.Time) (j Job, ok bool, err error)
-	// RenewLease keeps the lease until a later time and notes the lines refused so
-	// far. A resumed job reads its file again, so the count is the greatest noted.
-	RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error
-	// NoteRead notes what reading the file found: its lines, those refused in all and
-	// by code, and the object that lists them. previous is the object noted before, if any.
-	NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFor map[string]int64, object string) (previous string, err error)
+	// RenewLease keeps the lease until a later time and notes how far the work is.
+	RenewLease(ctx context.Context, l jobs.Lease, until time.Time, p Progress) error
+	// NoteRead notes how far the work is and the object that lists the refused lines,
+	// "" for none. previous is the object noted before, if any.
+	NoteRead(ctx context.Context, l jobs.Lease, p Progress, object string) (previous string, err error)
 	// ReleaseLease gives the job back as it stands.
 	ReleaseLease(ctx context.Context, l jobs.Lease) error
-	// Reserve promises the job room for n more members, in place of what it was
-	// promised before. room is how many the list can still take; when that is less
-	// than n nothing is promised and ok is false.
-	Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room int64, ok bool, err error)
-	// ApplyBatch makes the rows members, counts them, moves the cursor to the last
-	// and renews the lease. lists.ErrListFull when a member was removed since it was
-	// counted, its place was taken, and b would bring the list over b.Limit.
-	ApplyBatch(ctx context.Context, l jobs.Lease, b Batch) error
-	// FinishJob ends the job.
-	FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, failed int64, now time.Time) error
-	// FindMembers is lists.Store's.
-	FindMembers(ctx context.Context, o lists.Owner, listID string, keys []string) ([]lists.Member, error)
+	// Publish ends the job as COMPLETED and, unless m is nil, moves its list to a
+	// new file, both or neither. What lists.Store.Move gives.
+	Publish(ctx context.Context, l jobs.Lease, m *lists.Move, p Progress, now time.Time) error
+	// FinishJob ends the job otherwise.
+	FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, now time.Time) error
+	// Retire takes from at most n jobs that ended or, never started, were made before
+	// a time what they have uploaded and their lists of refused lines, and gives the
+	// objects' keys.
+	Retire(ctx context.Context, before time.Time, n int) (objects []string, err error)
 }
 
 // Objects keeps uploads, each written once under a key of its own; blobs.Folder

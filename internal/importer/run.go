@@ -5,35 +5,72 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
 	"sesame/internal/address"
 	"sesame/internal/extsort"
 	"sesame/internal/importfile"
 	"sesame/internal/jobs"
+	"sesame/internal/lists"
 )
 
-// run is one worker's work on one job: read and sort, see that it fits, apply.
-//
-// Reading and sorting keep nothing, so a resumed job does them again; they give
-// the same entries in the same order. Applying goes in order of key and leaves
-// the cursor with each batch, so a resumed job goes on behind it.
+// run is one worker's work on one job: read and sort, merge, move the list.
+// Nothing of it is kept before the list is moved, so a job that was cut off is
+// done again from the start.
 type run struct {
 	*Service
 	job   Job
 	lease jobs.Lease
 
-	failed atomic.Int64 // lines refused so far
-	kinds  address.Kinds
+	mu    sync.Mutex // guards the rest, which RenewLease notes meanwhile
+	did   Progress
+	began time.Time // the last of did.Phases
 }
 
-// batchRows is how many entries one transaction applies: enough to make the cost
-// of a commit small, few enough that a RegisterMember need not wait long.
-const batchRows = 10_000
+// shown is the progress that is noted: what another worker did on the job before
+// counts until this one is as far, so that no count goes back.
+func (r *run) shown() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.did.Share < r.job.Progress.Share {
+		return r.job.Progress
+	}
+	p := r.did
+	p.Invalid = maps.Clone(p.Invalid)
+	p.Phases = slices.Clone(p.Phases)
+	if n := len(p.Phases); n > 0 {
+		p.Phases[n-1].Seconds = time.Since(r.began).Seconds()
+	}
+	return p
+}
+
+// phase ends the phase before and begins one.
+func (r *run) phase(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.did.Phases); n > 0 {
+		r.did.Phases[n-1].Seconds = time.Since(r.began).Seconds()
+	}
+	r.did.Phases = append(r.did.Phases, Phase{Name: name})
+	r.began = time.Now()
+}
+
+// note changes the progress; do gets it and its last phase.
+func (r *run) note(do func(p *Progress, last *Phase)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	do(&r.did, &r.did.Phases[len(r.did.Phases)-1])
+}
+
+// readingShare is how much of the work reading is, as measured for a list that
+// is new.
+const readingShare = 0.6
 
 // underLease does the work and keeps the lease meanwhile. It gives
 // jobs.ErrLeaseLost as soon as the lease is, a failure, or the server's trouble.
@@ -49,7 +86,7 @@ func (r *run) underLease(ctx context.Context) error {
 				return
 			case <-time.After(renewEvery):
 			}
-			err := r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.failed.Load())
+			err := r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.shown())
 			if errors.Is(err, jobs.ErrLeaseLost) {
 				cancel(err)
 				return
@@ -86,7 +123,7 @@ func (r *run) pipeline(ctx context.Context) error {
 	sorter := extsort.New(extsort.Config{Dir: dir, Memory: r.Config.Memory, Stop: ctx.Err})
 	defer sorter.Close()
 
-	lines, err := r.read(ctx, sorter, dir)
+	exact, patterns, err := r.read(ctx, sorter, dir)
 	if err != nil {
 		return err
 	}
@@ -95,18 +132,60 @@ func (r *run) pipeline(ctx context.Context) error {
 		return fmt.Errorf("sort the entries: %w", err)
 	}
 	defer sorted.Close()
-	if err := r.fit(ctx, sorted, lines); err != nil {
-		return err
-	}
-	return r.apply(ctx, sorted)
+	return r.merge(ctx, sorted, exact, patterns)
 }
 
-// read gives every valid line of the upload to the sorter and says how many
-// there were.
-func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (lines int64, err error) {
+// merge has the list rebuilt with the entries.
+func (r *run) merge(ctx context.Context, sorted *extsort.Runs, exact, patterns int64) error {
+	entries, err := sorted.Walk(nil)
+	if err != nil {
+		return fmt.Errorf("walk the sorted entries: %w", err)
+	}
+	defer entries.Close()
+	r.phase(Merging)
+	tally, err := r.Lists.Rebuild(ctx, r.job.Owner, r.job.ListID, lists.Plan{
+		Mode: r.job.Mode, DryRun: r.job.DryRun, Exact: exact, Patterns: patterns, Stop: ctx.Err,
+		Next: func() (lists.Entry, error) {
+			record, err := entries.Next()
+			if err != nil && err != io.EOF {
+				err = fmt.Errorf("walk the sorted entries: %w", err)
+			}
+			return lists.Entry{Key: record.Key, Shown: record.Value}, err
+		},
+		Progress: func(done, of int64, t lists.Tally) {
+			r.note(func(p *Progress, last *Phase) {
+				last.Rows = done
+				p.Share = readingShare + (1-readingShare)*float64(done)/float64(max(of, 1))
+				p.Entries, p.Added, p.Removed = t.Entries, t.Added, t.Removed
+			})
+		},
+		Storing: func() { r.phase(Storing) },
+		Commit: func(ctx context.Context, m *lists.Move, t lists.Tally) error {
+			r.note(func(p *Progress, _ *Phase) {
+				p.Share, p.Imported = 1, p.Lines-p.Refused()
+				p.Entries, p.Added, p.Removed, p.Members = t.Entries, t.Added, t.Removed, t.Members
+			})
+			return r.Store.Publish(ctx, r.lease, m, r.shown(), r.Now())
+		},
+	})
+	if errors.Is(err, lists.ErrListFull) {
+		r.note(func(p *Progress, _ *Phase) {
+			p.Entries, p.Added, p.Removed, p.Over = tally.Entries, tally.Added, tally.Removed, tally.Over
+		})
+		return tooMany(r.Lists.Limits.Members, tally.Over)
+	}
+	if err != nil {
+		r.note(func(p *Progress, _ *Phase) { p.Imported = 0 })
+	}
+	return err
+}
+
+// read gives every valid line of the upload to the sorter and says how many of
+// them are addresses and how many are patterns or domains.
+func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (exact, patterns int64, err error) {
 	object, err := r.Objects.Open(ctx, r.job.Object)
 	if err != nil {
-		return 0, fmt.Errorf("open the upload: %w", err)
+		return 0, 0, fmt.Errorf("open the upload: %w", err)
 	}
 	defer object.Close()
 	var parser address.Parser
@@ -116,39 +195,50 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (lin
 		ValidEntry: func(b []byte) bool { _, err := parser.Parse(b); return err == nil },
 	})
 	if err != nil {
-		return 0, asFailure(err)
+		return 0, 0, asFailure(err)
 	}
 	defer file.Close()
 
-	r.kinds = 0
+	r.mu.Lock()
+	r.did = Progress{}
+	r.mu.Unlock()
+	r.phase(Reading)
 	list := refusals{dir: dir, counts: map[string]int64{}}
 	defer list.close()
-	defer func() { r.failed.Store(list.lines) }()
-	for n := 0; ; n++ {
+	stands := func() {
+		lines, consumed := exact+patterns+list.lines, file.Offset()
+		r.note(func(p *Progress, last *Phase) {
+			p.Lines, p.Invalid = lines, maps.Clone(list.counts)
+			p.Share = readingShare * float64(consumed) / float64(max(r.job.Size, 1))
+			last.Rows, last.Bytes = lines, consumed
+		})
+	}
+	for n := 1; ; n++ {
 		if n%4096 == 0 {
 			if err := ctx.Err(); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
-			r.failed.Store(list.lines)
+			stands()
 		}
 		item, err := file.Next()
 		if err == io.EOF {
-			r.Counted(0, list.lines)
-			return lines, r.noteRead(ctx, lines+list.lines, &list)
+			stands()
+			return exact, patterns, r.noteRead(ctx, &list)
 		}
 		if err != nil {
-			return 0, asFailure(err)
+			stands()
+			return 0, 0, asFailure(err)
 		}
 		if item.Bad != "" {
 			if err := list.add(item.Line, item.Value, string(item.Bad), item.Bad.Error()); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 			continue
 		}
 		entry, err := parser.Parse(item.Value)
 		if err != nil {
 			if err := list.add(item.Line, item.Value, code(err), err.Error()); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 			continue
 		}
@@ -157,16 +247,19 @@ func (r *run) read(ctx context.Context, sorter *extsort.Sorter, dir string) (lin
 			shown = nil
 		}
 		if err := sorter.Add(entry.Key, shown); err != nil {
-			return 0, fmt.Errorf("sort the entries: %w", err)
+			return 0, 0, fmt.Errorf("sort the entries: %w", err)
 		}
-		r.kinds |= entry.Kind
-		lines++
+		if entry.Kind == address.Exact {
+			exact++
+		} else {
+			patterns++
+		}
 	}
 }
 
 // noteRead keeps the list of refused lines, if there are any, and what was found.
 // From then on the count of refused lines is exact, also if the job is stopped.
-func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
+func (r *run) noteRead(ctx context.Context, list *refusals) error {
 	object := ""
 	if list.lines > 0 {
 		content, err := list.content()
@@ -178,7 +271,8 @@ func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
 			return fmt.Errorf("keep the list of refused lines: %w", err)
 		}
 	}
-	previous, err := r.Store.NoteRead(ctx, r.lease, lines, list.counts, object)
+	r.note(func(p *Progress, _ *Phase) { p.Read = true })
+	previous, err := r.Store.NoteRead(ctx, r.lease, r.shown(), object)
 	if err != nil {
 		if object != "" {
 			r.discardUnneeded(object)
@@ -188,7 +282,6 @@ func (r *run) noteRead(ctx context.Context, lines int64, list *refusals) error {
 	if previous != "" {
 		r.Discard(previous)
 	}
-	r.job.RefusedFor = list.counts
 	return nil
 }
 
@@ -206,91 +299,4 @@ func asFailure(err error) error {
 		return failure(f.Error())
 	}
 	return fmt.Errorf("read the upload: %w", err)
-}
-
-// fit promises the job the room it needs, or fails it. Lines bound the new
-// members from above; only when that is too many are they counted.
-func (r *run) fit(ctx context.Context, sorted *extsort.Runs, lines int64) error {
-	_, ok, err := r.Store.Reserve(ctx, r.lease, lines, r.Config.Members)
-	if err != nil || ok {
-		return err
-	}
-	fresh, err := r.countNew(ctx, sorted)
-	if err != nil {
-		return err
-	}
-	room, ok, err := r.Store.Reserve(ctx, r.lease, fresh, r.Config.Members)
-	if err != nil || ok {
-		return err
-	}
-	return tooMany(r.Config.Members, room, fresh, r.job.Imported)
-}
-
-// countNew counts the entries behind the cursor that are not members yet.
-func (r *run) countNew(ctx context.Context, sorted *extsort.Runs) (fresh int64, err error) {
-	entries, err := sorted.Walk([]byte(r.job.Cursor))
-	if err != nil {
-		return 0, fmt.Errorf("walk the sorted entries: %w", err)
-	}
-	defer entries.Close()
-	keys := make([]string, 0, 100)
-	for {
-		record, err := entries.Next()
-		if err != nil && err != io.EOF {
-			return 0, fmt.Errorf("walk the sorted entries: %w", err)
-		}
-		end := err == io.EOF
-		if !end {
-			keys = append(keys, string(record.Key))
-		}
-		if len(keys) == cap(keys) || end {
-			found, err := r.Store.FindMembers(ctx, r.job.Owner, r.job.ListID, keys)
-			if err != nil {
-				return 0, fmt.Errorf("count the new members: %w", err)
-			}
-			fresh += int64(len(keys) - len(found))
-			keys = keys[:0]
-		}
-		if end {
-			return fresh, nil
-		}
-	}
-}
-
-// apply makes the entries behind the cursor members, in order of key.
-func (r *run) apply(ctx context.Context, sorted *extsort.Runs) error {
-	entries, err := sorted.Walk([]byte(r.job.Cursor))
-	if err != nil {
-		return fmt.Errorf("walk the sorted entries: %w", err)
-	}
-	defer entries.Close()
-	batch := Batch{Rows: make([]Row, 0, batchRows), Kinds: r.kinds, Limit: r.Config.Members}
-	for {
-		record, err := entries.Next()
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("walk the sorted entries: %w", err)
-		}
-		end := err == io.EOF
-		if !end {
-			batch.Rows = append(batch.Rows, Row{Key: string(record.Key), Shown: string(record.Value)})
-			batch.Lines += record.Count
-		}
-		if len(batch.Rows) == batchRows || end && len(batch.Rows) > 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			batch.Now = r.Now()
-			batch.Until = batch.Now.Add(leaseFor)
-			if err := r.Store.ApplyBatch(ctx, r.lease, batch); err != nil {
-				return err
-			}
-			r.job.Cursor = batch.Rows[len(batch.Rows)-1].Key
-			r.job.Imported += batch.Lines
-			r.Counted(batch.Lines, 0)
-			batch.Rows, batch.Lines = batch.Rows[:0], 0
-		}
-		if end {
-			return nil
-		}
-	}
 }

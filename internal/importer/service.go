@@ -16,16 +16,17 @@ import (
 
 // Config is what an operator decides.
 type Config struct {
-	Members  int64  // members a list may hold
-	Running  int    // PROCESSING jobs of one account in one region
-	MaxBytes int64  // of a file once decompressed
-	Memory   int    // bytes that sorting one file may take
-	SpillDir string // folder for what does not fit; one folder inside for each job being worked on
+	Running  int           // PROCESSING jobs of one account in one region
+	MaxBytes int64         // of a file once decompressed
+	Memory   int           // bytes that sorting one file may take
+	SpillDir string        // folder for what does not fit; one folder inside for each job being worked on
+	Keep     time.Duration // how long uploads of jobs that did not end well, and lists of refused lines, are kept
 }
 
 // Service is everything one can do with import jobs.
 type Service struct {
 	Store   Store
+	Lists   *lists.Service
 	Objects Objects
 	Config  Config
 	Now     func() time.Time
@@ -35,11 +36,20 @@ type Service struct {
 	Counted func(imported, failed int64) // told of lines as they are done
 }
 
+// Order is what a job is to do.
+type Order struct {
+	ListID string
+	Name   string
+	Format importfile.Format
+	Mode   lists.Mode
+	DryRun bool
+}
+
 // Create makes a job and gives its id and when it was made, which for a repeated
 // client token is the first answer's. lists.ErrNotFound, lists.ErrTokenReused.
-func (s *Service) Create(ctx context.Context, o lists.Owner, listID, name string, f importfile.Format, token lists.ClientToken) (id string, created time.Time, err error) {
+func (s *Service) Create(ctx context.Context, o lists.Owner, order Order, token lists.ClientToken) (id string, created time.Time, err error) {
 	return s.Store.CreateJob(ctx, Job{
-		Owner: o, ID: s.NewID("job"), ListID: listID, Name: name, Format: f,
+		Owner: o, ID: s.NewID("job"), ListID: order.ListID, Name: order.Name, Format: order.Format, Mode: order.Mode, DryRun: order.DryRun,
 		Status: jobs.Created, Created: s.Now(),
 	}, token)
 }
@@ -65,10 +75,9 @@ func (s *Service) Start(ctx context.Context, o lists.Owner, id string) error {
 	return nil
 }
 
-// Stop ends a running job. What it has applied stays, and the count of imported
-// lines says exactly what that is; that of failed lines is at most half a second
-// behind the reading. Stopping a stopped job succeeds again. ErrNotFound,
-// ErrNotStarted, ErrEnded.
+// Stop ends a running job. Its list stays as it was. The counts of lines are at
+// most half a second behind the reading. Stopping a stopped job succeeds again.
+// ErrNotFound, ErrNotStarted, ErrEnded.
 func (s *Service) Stop(ctx context.Context, o lists.Owner, id string) error {
 	object, err := s.Store.StopJob(ctx, o, id, s.Now())
 	if err != nil {
@@ -142,6 +151,23 @@ func (s *Service) discardUnneeded(object string) {
 // it: longer than it can take from its last byte to AttachUpload.
 const unattached = time.Hour
 
+// Retire deletes what Config.Keep says: uploads of jobs that failed, were stopped
+// or were never started, and lists of refused lines. The jobs and their counts stay.
+func (s *Service) Retire(ctx context.Context) error {
+	for {
+		objects, err := s.Store.Retire(ctx, s.Now().Add(-s.Config.Keep), 1000)
+		if err != nil {
+			return fmt.Errorf("retire old import jobs: %w", err)
+		}
+		for _, object := range objects {
+			s.Discard(object)
+		}
+		if len(objects) == 0 || ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
 // Sweep deletes uploads that no job needs: a crash can leave one between its last
 // byte and its job, or between its job's end and its deletion.
 func (s *Service) Sweep(ctx context.Context) error {
@@ -189,7 +215,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log := s.Log.With("job", job.ID, "list", job.ListID)
 	start := s.Now()
 	r := &run{Service: s, job: job, lease: lease}
-	log.Info("import begins", "resumed", job.Cursor != "", "bytes", job.Size)
+	log.Info("import begins", "again", job.Progress.Share > 0, "bytes", job.Size, "mode", job.Mode, "dry_run", job.DryRun)
 	err := r.underLease(ctx)
 	for pause := time.Second; troubled(ctx, err) && pause <= longestPause; pause *= 2 {
 		log.Warn("an import ran into trouble and is tried again", "error", err)
@@ -198,13 +224,11 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		case <-ctx.Done():
 		}
 		// The job may not be ours any more, and a commit that seemed to fail may have
-		// succeeded: go on from what is stored.
-		if err = s.Store.RenewLease(ctx, lease, s.Now().Add(leaseFor), r.failed.Load()); err != nil {
+		// succeeded: then it has ended, and the lease with it.
+		if err = s.Store.RenewLease(ctx, lease, s.Now().Add(leaseFor), r.shown()); err != nil {
 			continue
 		}
-		if r.job, err = s.Store.Job(ctx, job.Owner, job.ID); err == nil {
-			err = r.underLease(ctx)
-		}
+		err = r.underLease(ctx)
 	}
 
 	status, reason := jobs.Completed, ""
@@ -218,30 +242,34 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		if err := s.Store.ReleaseLease(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
 			log.Error("give an import back", "error", err)
 		}
-		log.Info("import given back, to be resumed", "lines", r.job.Imported)
+		log.Info("import given back, to be done again", "lines", r.shown().Lines)
 		return
 	case errors.As(err, &f):
 		status, reason = jobs.Failed, string(f)
 	default:
 		log.Error("an import failed", "error", err)
 		status = jobs.Failed
-		reason = "Something went wrong inside the server; its log says what under job " + job.ID + ". The entries counted as imported were imported."
+		reason = "Something went wrong inside the server; its log says what under job " + job.ID + ". The list is as it was."
 	}
-	// The work is done, so its end is noted even if the server stops meanwhile.
-	if err := s.Store.FinishJob(context.WithoutCancel(ctx), lease, status, reason, r.failed.Load(), s.Now()); err != nil {
+	did := r.shown()
+	if status == jobs.Failed {
+		// The work is done, so its end is noted even if the server stops meanwhile.
+		err := s.Store.FinishJob(context.WithoutCancel(ctx), lease, status, reason, did, s.Now())
 		if errors.Is(err, jobs.ErrLeaseLost) {
 			log.Info("an import was stopped or taken over")
 			return
 		}
-		// The job keeps its state and is worked on again when the lease has run out.
-		log.Error("end an import", "error", err)
-		return
-	}
-	if status == jobs.Completed {
+		if err != nil {
+			// The job keeps its state and is worked on again when the lease has run out.
+			log.Error("end an import", "error", err)
+			return
+		}
+	} else {
 		s.Discard(job.Object)
 	}
-	log.Info("import ended", "status", status, "lines", r.job.Imported, "refused", r.failed.Load(), "refused_for", r.job.RefusedFor,
-		"seconds", s.Now().Sub(start).Seconds())
+	s.Counted(did.Imported, did.Refused())
+	log.Info("import ended", "status", status, "lines", did.Lines, "refused", did.Invalid, "added", did.Added, "removed", did.Removed,
+		"phases", did.Phases, "seconds", s.Now().Sub(start).Seconds())
 	log.Debug("import ended", "reason", reason) // it can quote the file
 }
 
@@ -252,13 +280,8 @@ func troubled(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !errors.As(err, &f) && !errors.Is(err, jobs.ErrLeaseLost)
 }
 
-// tooMany is the Error of a job that does not fit its list. That some of it was
-// imported means that it did fit, and others took the room since.
-func tooMany(limit, room, add, imported int64) failure {
-	what := "Nothing was imported."
-	if imported > 0 {
-		what = "The entries counted as imported were imported."
-	}
-	return failure(fmt.Sprintf("The file would bring the list to %d members, %d more than the %d that it may hold. %s",
-		limit-room+add, add-room, limit, what))
+// tooMany is the Error of a job that does not fit its list.
+func tooMany(limit, over int64) failure {
+	return failure(fmt.Sprintf("The file would bring the list to %d members, %d more than the %d that it may hold. Nothing was imported.",
+		limit+over, over, limit))
 }

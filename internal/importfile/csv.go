@@ -136,40 +136,53 @@ func separator(line []byte) byte {
 	return '\t'
 }
 
-func (c *csvFile) next() (Item, error) {
+func (c *csvFile) next(it *Item) error {
+	w := c.w
 	for {
-		line, long, err := c.w.nextLine()
+		line, long, err := w.nextLine()
 		if err != nil {
-			return Item{}, err
+			return err
 		}
-		number := c.w.line - 1
+		number := w.line - 1
 		if long {
-			return bad(number, line, LineTooLong), nil
+			*it = bad(number, line, LineTooLong)
+			return nil
 		}
-		if bytes.IndexByte(line, '"') >= 0 {
-			c.w.rewind()
-			return c.quoted()
+		from, to := w.mark, w.mark+len(line)
+		if w.has(&w.quote, '"', from, to) {
+			w.rewind()
+			return c.quoted(it)
 		}
 		// Almost every line comes by here: no quote, so it is one record.
 		if c.blank(line) {
 			continue
 		}
-		value, missing := line, false
-		for range c.column {
-			i := bytes.IndexByte(value, c.sep)
-			if missing = i < 0; missing {
-				break
+		value := line
+		if w.has(&w.sep, c.sep, from, to) || c.column > 0 {
+			var ok bool
+			if value, ok = c.field(line); !ok {
+				*it = bad(number, line, MissingColumn)
+				return nil
 			}
-			value = value[i+1:]
 		}
-		if missing {
-			return bad(number, line, MissingColumn), nil
-		}
-		if i := bytes.IndexByte(value, c.sep); i >= 0 {
-			value = value[:i]
-		}
-		return c.item(number, value, line), nil
+		c.item(it, number, value, line, w.isASCII(from, to))
+		return nil
 	}
+}
+
+// field gives the value of the column in a line without quotes.
+func (c *csvFile) field(line []byte) (value []byte, ok bool) {
+	for range c.column {
+		i := bytes.IndexByte(line, c.sep)
+		if i < 0 {
+			return nil, false
+		}
+		line = line[i+1:]
+	}
+	if i := bytes.IndexByte(line, c.sep); i >= 0 {
+		line = line[:i]
+	}
+	return line, true
 }
 
 // blank says whether a line has neither a value nor a separator.
@@ -189,11 +202,11 @@ func (c *csvFile) blank(line []byte) bool {
 // What is scanned in vain is at most maxLine bytes for each line with an
 // unclosed quote, and the lines in between are then cheap, as their quotes
 // come in pairs: the whole is linear.
-func (c *csvFile) quoted() (Item, error) {
+func (c *csvFile) quoted(it *Item) error {
 	w := c.w
 	data, err := w.peek(w.maxLine + 1)
 	if err != nil {
-		return Item{}, err
+		return err
 	}
 	rec := record{data: data, sep: c.sep, max: w.maxLine}
 	var value []byte
@@ -204,35 +217,39 @@ func (c *csvFile) quoted() (Item, error) {
 		field, dbl, last, ok = rec.field()
 		if !ok {
 			line, _, err := w.nextLine()
-			return bad(w.line-1, line, BadQuote), err
+			*it = bad(w.line-1, line, BadQuote)
+			return err
 		}
 		if n == c.column {
 			value, doubled, has = field, dbl, true
 		}
 	}
 	number := w.line
-	text := rec.data[:rec.pos]
+	text, ascii := rec.data[:rec.pos], w.isASCII(w.lo, w.lo+rec.pos)
 	w.pass(rec.pos)
 	if !has {
-		return bad(number, bytes.TrimRight(text, "\r\n"), MissingColumn), nil
+		*it = bad(number, bytes.TrimRight(text, "\r\n"), MissingColumn)
+		return nil
 	}
 	if doubled {
 		c.scratch = undouble(c.scratch[:0], value)
 		value = c.scratch
 	}
-	return c.item(number, value, text), nil
+	c.item(it, number, value, text, ascii)
+	return nil
 }
 
-// item checks what every value is checked for.
-func (c *csvFile) item(number int64, value, line []byte) Item {
+// item checks what every value is checked for, unless it is known to be ASCII.
+func (c *csvFile) item(it *Item, number int64, value, line []byte, ascii bool) {
 	value = trim(value)
 	switch {
 	case len(value) == 0:
-		return bad(number, bytes.TrimRight(line, "\r\n"), Empty)
-	case !c.w.isText(value):
-		return bad(number, value, NotUTF8)
+		*it = bad(number, bytes.TrimRight(line, "\r\n"), Empty)
+	case !ascii && !c.w.isText(value):
+		*it = bad(number, value, NotUTF8)
+	default:
+		it.Line, it.Value, it.Bad = number, value, ""
 	}
-	return Item{Line: number, Value: value}
 }
 
 // record cuts one record into fields (RFC 4180 section 2).

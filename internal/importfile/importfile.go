@@ -147,8 +147,17 @@ type Options struct {
 // Reader gives the items of one file. It is for one goroutine.
 type Reader struct {
 	src   *source
-	items interface{ next() (Item, error) }
+	items items
+	item  Item  // the last
 	err   error // what ended the stream; given again by every later Next
+}
+
+// items gives the items of one kind of file.
+type items interface {
+	// next sets it to the next item, or gives io.EOF or what else ended the
+	// stream. Item is too large for Go to pass it in registers without copying it
+	// to and fro, which takes longer than finding a plain line.
+	next(it *Item) error
 }
 
 // Open looks at the beginning of the file and decides how to read it:
@@ -189,15 +198,18 @@ func Open(r io.Reader, f Format, opt Options) (*Reader, error) {
 // *FormatError if the rest cannot be read, or the error of the reader given to
 // Open; and the same error again if called again.
 func (r *Reader) Next() (Item, error) {
-	if r.err != nil {
-		return Item{}, r.err
+	r.advance()
+	return r.item, r.err
+}
+
+func (r *Reader) advance() {
+	err := r.err
+	if err == nil {
+		err = r.items.next(&r.item)
 	}
-	it, err := r.items.next()
 	if err != nil {
-		r.err = err
-		return Item{}, err
+		r.item, r.err = Item{}, err
 	}
-	return it, nil
 }
 
 // Close releases the decompressor. It may be called twice. It does not close

@@ -2,15 +2,17 @@ package importfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // openJSON tells newline-delimited objects from one document: they begin with
 // a line that is one complete object without a member "items".
-func openJSON(w *window) (interface{ next() (Item, error) }, error) {
+func openJSON(w *window) (items, error) {
 	if err := w.skipBlank(); err == io.EOF {
 		return nil, &FormatError{Offset: -1, Reason: "the file is empty"}
 	} else if err != nil {
@@ -48,25 +50,35 @@ type jsonLines struct {
 	scratch []byte
 }
 
-func (j *jsonLines) next() (Item, error) {
+func (j *jsonLines) next(it *Item) error {
 	for {
 		line, long, err := j.w.nextLine()
 		if err != nil {
-			return Item{}, err
+			return err
 		}
 		number := j.w.line - 1
 		line = trim(line)
 		switch {
 		case long:
-			return bad(number, line, LineTooLong), nil
+			*it = bad(number, line, LineTooLong)
+			return nil
 		case len(line) == 0:
 			continue
-		case !isJSON(line):
-			return bad(number, line, NotJSON), nil
-		case line[0] != '{':
-			return bad(number, line, NotAnObject), nil
+		case line[0] == '{':
+			if value, size := plainItem(line); size == len(line) {
+				it.Line, it.Value, it.Bad = number, value, ""
+				return nil
+			}
 		}
-		return j.w.addressOf(number, line, &j.scratch), nil
+		switch {
+		case !isJSON(line):
+			*it = bad(number, line, NotJSON)
+		case line[0] != '{':
+			*it = bad(number, line, NotAnObject)
+		default:
+			*it = j.w.addressOf(number, line, &j.scratch)
+		}
+		return nil
 	}
 }
 
@@ -87,44 +99,52 @@ type document struct {
 	scratch []byte
 }
 
-func (d *document) next() (Item, error) {
+func (d *document) next(it *Item) error {
 	if !d.inItems {
 		if err := d.openItems(); err != nil {
-			return Item{}, err
+			return err
 		}
 		d.inItems = true
 	}
 	c, err := d.peek()
 	if err != nil {
-		return Item{}, err
+		return err
 	}
 	if c == ']' {
 		d.w.lo++
-		return Item{}, d.finish()
+		return d.finish()
 	}
 	if d.any {
 		if c != ',' {
-			return Item{}, d.broken(0, unexpected(c, "where a comma or ] should be"))
+			return d.broken(0, unexpected(c, "where a comma or ] should be"))
 		}
 		d.w.lo++
 		if _, err := d.peek(); err != nil {
-			return Item{}, err
+			return err
 		}
 	}
 	d.any = true
 	number := d.w.line
-	raw, long, err := d.value()
-	switch {
-	case err != nil:
-		return Item{}, err
-	case long:
-		return bad(number, raw, LineTooLong), nil
-	case raw[0] == '"':
-		return d.w.text(number, raw, &d.scratch), nil
-	case raw[0] != '{':
-		return bad(number, raw, NotAnObject), nil
+	if value, size := plainItem(d.w.buf[d.w.lo:d.w.hi]); size > 0 && size <= d.w.maxLine {
+		d.w.lo += size
+		it.Line, it.Value, it.Bad = number, value, ""
+		return nil
 	}
-	return d.w.addressOf(number, raw, &d.scratch), nil
+	raw, long, err := d.value()
+	if err != nil {
+		return err
+	}
+	switch {
+	case long:
+		*it = bad(number, raw, LineTooLong)
+	case raw[0] == '"':
+		*it = d.w.text(number, raw, &d.scratch)
+	case raw[0] != '{':
+		*it = bad(number, raw, NotAnObject)
+	default:
+		*it = d.w.addressOf(number, raw, &d.scratch)
+	}
+	return nil
 }
 
 // openItems moves past the bracket that opens the items.
@@ -291,6 +311,55 @@ func (d *document) value() (raw []byte, long bool, err error) {
 // broken says that the document cannot be read from n bytes after the front.
 func (d *document) broken(n int, why error) error {
 	return &FormatError{Line: d.w.line, Offset: d.w.offset() + int64(n), Reason: "the JSON document is broken: " + why.Error()}
+}
+
+// plainItem gives the value and the size of an item that data begins with and
+// that is as almost every item is: a string, or an object with an address and
+// nothing else, in ASCII without escapes. It gives size 0 for any other, right or
+// wrong, and for one that data ends in.
+func plainItem(data []byte) (value []byte, size int) {
+	text, object := bytes.CutPrefix(data, []byte(`{"address":`))
+	if object && len(text) > 0 && text[0] == ' ' {
+		text = text[1:]
+	}
+	if len(text) == 0 || text[0] != '"' {
+		return nil, 0
+	}
+	value = text[1:]
+	n := plainText(value)
+	rest := value[n:]
+	if len(rest) == 0 || rest[0] != '"' || object && (len(rest) == 1 || rest[1] != '}') {
+		return nil, 0
+	}
+	size = len(data) - len(rest) + 1
+	if object {
+		size++
+	}
+	if value = trim(value[:n]); len(value) == 0 {
+		return nil, 0
+	}
+	return value, size
+}
+
+// plainText gives how many bytes text begins with that are ASCII and that a JSON
+// string may hold as they are (RFC 8259 section 7): no quote, no backslash, no
+// control character.
+func plainText(text []byte) int {
+	const ones = 0x0101010101010101
+	n := 0
+	for ; n+8 <= len(text); n += 8 {
+		// Eight bytes at once. A byte's highest bit is set if it is none of
+		// those; or because one before it is none, which is found first.
+		x := binary.LittleEndian.Uint64(text[n:])
+		quote, backslash := x^ones*'"', x^ones*'\\'
+		if stop := (x | (x - ones*' ') | (quote - ones) | (backslash - ones)) & (ones << 7); stop != 0 {
+			return n + bits.TrailingZeros64(stop)/8
+		}
+	}
+	for n < len(text) && text[n] >= ' ' && text[n] < 0x80 && text[n] != '"' && text[n] != '\\' {
+		n++
+	}
+	return n
 }
 
 // addressOf gives the item that a valid JSON object stands for.

@@ -53,12 +53,13 @@ func (s *scanner) feed(data []byte) (int, error) {
 		}
 		c := data[i]
 		if s.state == inString {
-			for c >= ' ' && c != '"' && c != '\\' {
-				if i++; i == len(data) {
-					return i, nil
-				}
-				c = data[i]
+			for i += plainText(data[i:]); i < len(data) && data[i] >= 0x80; i += plainText(data[i:]) {
+				i++
 			}
+			if i == len(data) {
+				return i, nil
+			}
+			c = data[i]
 		}
 		switch s.state {
 		case inString:

@@ -18,11 +18,12 @@ const maxZstdWindow = 8 << 20
 
 // source is the file as UTF-8 text: stored bytes, unpacked, limited, decoded.
 type source struct {
-	stored *counter
-	ahead  *bufio.Reader // over stored
-	text   io.Reader
-	free   func() // releases the decompressor
-	utf16  bool   // the text was UTF-16: what could not be decoded is U+FFFD
+	stored   *counter
+	ahead    *bufio.Reader // over stored
+	unpacker *unpacker     // over ahead; nil if the file is not compressed
+	text     io.Reader
+	free     func() // releases the decompressor
+	utf16    bool   // the text was UTF-16: what could not be decoded is U+FFFD
 }
 
 // openSource looks at the first bytes of r and builds what decodes them.
@@ -41,17 +42,19 @@ func openSource(r io.Reader, maxBytes int64, stop func() error) (*source, error)
 		if err != nil {
 			return nil, unpackError("gzip", err, s.stored)
 		}
-		plain.r, plain.packing = z, "gzip"
-		s.free = func() { z.Close() }
+		plain.packing = "gzip"
+		s.unpack(z, func() { z.Close() })
+		plain.r = s.unpacker
 	case isZstd(magic):
-		// One decoder and no goroutine: the reader of an import has its own.
+		// One decoder and no goroutine: it runs in one of ours.
 		z, err := zstd.NewReader(s.ahead, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 			zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderMaxMemory(maxZstdWindow))
 		if err != nil {
 			return nil, unpackError("zstd", err, s.stored)
 		}
-		plain.r, plain.packing = z, "zstd"
-		s.free = z.Close
+		plain.packing = "zstd"
+		s.unpack(z, z.Close)
+		plain.r = s.unpacker
 	}
 
 	mark, err := text.Peek(3)
@@ -73,7 +76,22 @@ func openSource(r io.Reader, maxBytes int64, stop func() error) (*source, error)
 
 func (s *source) Read(p []byte) (int, error) { return s.text.Read(p) }
 
-func (s *source) consumed() int64 { return s.stored.n - int64(s.ahead.Buffered()) }
+// unpack begins to read z, which is freed when the source is closed.
+func (s *source) unpack(z io.Reader, free func()) {
+	s.unpacker = unpackAhead(z, func() int64 { return s.stored.n - int64(s.ahead.Buffered()) })
+	s.free = func() {
+		s.unpacker.close()
+		free()
+	}
+}
+
+// consumed gives how many stored bytes were read for what was read of the text.
+func (s *source) consumed() int64 {
+	if s.unpacker != nil {
+		return s.unpacker.consumed
+	}
+	return s.stored.n - int64(s.ahead.Buffered())
+}
 
 func (s *source) close() {
 	s.free()

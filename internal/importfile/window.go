@@ -2,7 +2,9 @@ package importfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -18,6 +20,8 @@ type window struct {
 	base    int64 // offset in the text of buf[0]
 	err     error // what r ended with
 
+	quote, sep, high nearest // what they seek is the reader's: a quote, a separator, a byte of 0x80 or more
+
 	mark  int    // where the line given by nextLine began
 	start []byte // for the beginning of a line too long to hold
 }
@@ -29,9 +33,15 @@ func newWindow(src *source, maxLine int) *window {
 		start: make([]byte, min(excerptLen, maxLine))}
 }
 
+// nearest says that buf has none of what is sought before this index, and if it
+// is not hi has one there; or nothing, if it is less than lo. So a stretch of text
+// that has none is searched once, and not again for each line in it.
+type nearest int
+
 // fill reads at least one more byte. It gives io.EOF or what else ended the
 // text. The caller must not hold more than maxLine+1 bytes.
 func (w *window) fill() error {
+	w.quote, w.sep, w.high = -1, -1, -1
 	if w.lo == w.hi {
 		w.base += int64(w.lo)
 		w.lo, w.hi = 0, 0
@@ -134,6 +144,41 @@ func (w *window) nextLine() (line []byte, long bool, err error) {
 		line = line[:len(line)-1]
 	}
 	return line, false, nil
+}
+
+// has says whether buf[from:to], where from is not before that of any earlier
+// call, has such a byte as n is about.
+func (w *window) has(n *nearest, c byte, from, to int) bool {
+	if int(*n) < from {
+		*n = nearest(w.hi)
+		if i := bytes.IndexByte(w.buf[from:w.hi], c); i >= 0 {
+			*n = nearest(from + i)
+		}
+	}
+	return int(*n) < to
+}
+
+// isASCII says whether buf[from:to] is ASCII. It is has for the bytes that are
+// not.
+func (w *window) isASCII(from, to int) bool {
+	if int(w.high) < from {
+		w.high = nearest(from + ascii(w.buf[from:w.hi]))
+	}
+	return int(w.high) >= to
+}
+
+// ascii gives how many bytes of ASCII text begins with.
+func ascii(text []byte) int {
+	n := 0
+	for ; n+8 <= len(text); n += 8 {
+		if x := binary.LittleEndian.Uint64(text[n:]) & 0x8080808080808080; x != 0 {
+			return n + bits.TrailingZeros64(x)/8
+		}
+	}
+	for n < len(text) && text[n] < 0x80 {
+		n++
+	}
+	return n
 }
 
 // rewind makes the line just given by nextLine, if it was not long, the one at

@@ -1,20 +1,35 @@
 // Package lists owns address lists and their members: who is in which list, and
 // whether an address is matched by one.
 //
-// It promises that a change is durable when the call that made it returns, that
-// a list never holds more members than its limit, and that Match asks for a
-// bounded number of keys whatever the size of the list.
+// The members of a list are one sorted file that never changes (listfile), and
+// the changes made since it was written: rows of the Store, kept in memory as
+// well. Rebuild makes a new file of both, and of the entries of an import, and
+// puts the list on it in one transaction.
 //
-// It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import address.
+// It promises that a change is durable when the call that made it returns, that
+// every reader sees the whole of a rebuild or nothing of it, that a list never
+// holds more members than its limit, and that Match looks at a bounded number of
+// keys whatever the size of the list.
+//
+// One Service may serve a Store: it is the one that changes members, and what it
+// holds in memory follows each change at once.
+//
+// It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import address
+// and listfile.
 package lists
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"sesame/internal/address"
+	"sesame/internal/listfile"
 )
 
 // What can be wrong. A Store gives these too.
@@ -27,6 +42,7 @@ var (
 	ErrListFull      = errors.New("the list holds as many members as it may")
 	ErrTooManyTags   = errors.New("the list would have more tags than it may")
 	ErrImportRunning = errors.New("an import into the list is running")
+	ErrMoved         = errors.New("the list was put on another file meanwhile")
 )
 
 // Owner is whom a list or a job belongs to, and where.
@@ -43,8 +59,6 @@ type List struct {
 	Created time.Time
 	Updated time.Time // of its tags or members
 	Tags    map[string]string
-	Members int64
-	Kinds   address.Kinds // every kind of entry that the list has held
 }
 
 // Member is an entry of a list as it is shown.
@@ -73,28 +87,58 @@ type Store interface {
 	// Lists gives at most n lists whose id is greater than after, in order of id.
 	Lists(ctx context.Context, o Owner, after string, n int) ([]List, error)
 	// DeleteList removes a list with its jobs, and gives the objects they had
-	// uploaded. Its members are gone for every reader at once; the space they
-	// took comes back by PurgeMembers. Deleting what is not there is no error.
-	// ErrImportRunning.
+	// uploaded. Its changes come to nothing; the space they took comes back by
+	// PurgeChanges. Deleting what is not there is no error. ErrImportRunning.
 	DeleteList(ctx context.Context, o Owner, id string) (objects []string, err error)
-	// PurgeMembers frees the space of at most n members of deleted lists and
-	// says whether there may be more.
-	PurgeMembers(ctx context.Context, n int) (more bool, err error)
 	// SetTags changes a list's tags: adds or replaces set, removes the keys in
 	// unset. ErrNotFound, ErrTooManyTags.
 	SetTags(ctx context.Context, o Owner, id string, set map[string]string, unset []string, limit int, now time.Time) error
 
-	// AddMember adds an entry; one that is there stays as it was.
-	// ErrNotFound, ErrListFull (room promised to a running import counts).
-	AddMember(ctx context.Context, o Owner, id string, e address.Entry, limit int64, now time.Time) error
-	// RemoveMember removes the entry with a key, if it is there. ErrNotFound.
-	RemoveMember(ctx context.Context, o Owner, id, key string, now time.Time) error
-	// Members gives at most n members whose key has the prefix and is greater
-	// than after, in order of key. ErrNotFound.
-	Members(ctx context.Context, o Owner, id, prefix, after string, n int) ([]Member, error)
-	// FindMembers gives those of the keys (at most 100) that are members, in any
-	// order. ErrNotFound.
-	FindMembers(ctx context.Context, o Owner, id string, keys []string) ([]Member, error)
+	// Place says where a list's members are. ErrNotFound.
+	Place(ctx context.Context, o Owner, id string) (Place, error)
+	// Changes gives the changes of the list with number n that came after the one
+	// with number after, in order.
+	Changes(ctx context.Context, n, after int64) ([]Change, error)
+	// AddChange adds a change to the list with number n, which has so many members
+	// then. ErrNotFound.
+	AddChange(ctx context.Context, n int64, c Change, members int64, now time.Time) error
+	// Move puts a list on another file. ErrNotFound when the list is gone, ErrMoved
+	// when it is not on the file that m says.
+	Move(ctx context.Context, m Move) error
+	// PurgeChanges frees the space of at most n changes that are in their list's
+	// file or whose list is deleted, and says whether there may be more.
+	PurgeChanges(ctx context.Context, n int) (more bool, err error)
+	// LongLists gives the lists that have more than n changes since their file.
+	LongLists(ctx context.Context, n int64) ([]List, error)
+	// Files gives the names of the files that lists are on.
+	Files(ctx context.Context) ([]string, error)
+}
+
+// Place is where a list's members are.
+type Place struct {
+	N       int64  // the list's number, which no other list ever has
+	File    string // name of its file; "" for none
+	Folded  int64  // the changes up to this number are in the file
+	Members int64  // how many there are
+}
+
+// Change makes an entry a member of a list, or no member any more.
+type Change struct {
+	Seq     int64 // number of the change, from 1, in its list
+	Key     string
+	Shown   string // "" when it is the key
+	Created time.Time
+	Removed bool
+}
+
+// Move puts a list on another file.
+type Move struct {
+	List    int64  // its number
+	From    string // the file it is on
+	To      string
+	Folded  int64 // the changes up to this number are in To
+	Members int64
+	Now     time.Time // the list's Updated; zero when its members stay the same
 }
 
 // Limits are what a list and an account may hold.
@@ -107,12 +151,16 @@ type Limits struct {
 // Service is everything one can do with lists.
 type Service struct {
 	Store  Store
+	Dir    string // folder of the files with members, which this Service has to itself
 	Limits Limits
 	Now    func() time.Time
 	NewID  func(prefix string) string
 	// Discard deletes an uploaded object that nothing refers to any more. What it
 	// cannot delete now is found and deleted later.
 	Discard func(object string)
+	Log     *slog.Logger
+
+	rolls rolls
 }
 
 // clientTokenLife is how long a client token is remembered.
@@ -149,10 +197,20 @@ func (s *Service) List(ctx context.Context, o Owner, after string, n int) ([]Lis
 // Delete removes a list, its members, its jobs and what they uploaded. Deleting
 // what is not there succeeds, as it does in the service. ErrImportRunning.
 func (s *Service) Delete(ctx context.Context, o Owner, id string) error {
-	objects, err := s.Store.DeleteList(ctx, o, id)
+	r, err := s.lockedRoll(ctx, o, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	defer r.change.Unlock()
+	objects, err := s.Store.DeleteList(ctx, o, id)
+	s.forget(r)
+	if err != nil {
+		return err
+	}
+	s.removeFile(r.now.Load().name)
 	for _, object := range objects {
 		s.Discard(object)
 	}
@@ -176,7 +234,11 @@ func (s *Service) Register(ctx context.Context, o Owner, id, entry string) error
 	if err != nil {
 		return err
 	}
-	return s.Store.AddMember(ctx, o, id, e, s.Limits.Members, s.Now())
+	c := Change{Key: string(e.Key), Created: s.Now()}
+	if string(e.Shown) != c.Key {
+		c.Shown = string(e.Shown)
+	}
+	return s.change(ctx, o, id, c)
 }
 
 // Deregister makes sure that an entry is not a member. An address.Reason when
@@ -186,7 +248,34 @@ func (s *Service) Deregister(ctx context.Context, o Owner, id, entry string) err
 	if err != nil {
 		return err
 	}
-	return s.Store.RemoveMember(ctx, o, id, string(e.Key), s.Now())
+	return s.change(ctx, o, id, Change{Key: string(e.Key), Created: s.Now(), Removed: true})
+}
+
+// change makes a change, if it is one.
+func (s *Service) change(ctx context.Context, o Owner, id string, c Change) error {
+	r, err := s.lockedRoll(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	defer r.change.Unlock()
+	now := r.now.Load()
+	_, member, err := now.find([]byte(c.Key))
+	if err != nil || member != c.Removed {
+		return err
+	}
+	c.Seq = now.seq + 1
+	members := now.members + 1
+	if c.Removed {
+		members = now.members - 1
+	} else if members > s.Limits.Members {
+		return ErrListFull
+	}
+	if err := s.Store.AddChange(ctx, r.n, c, members, c.Created); err != nil {
+		s.forget(r) // a commit can succeed and report an error: what is so is read again
+		return err
+	}
+	r.now.Store(now.with(c, members))
+	return nil
 }
 
 // Member gives the member that equals entry: no wildcard is applied. An
@@ -196,59 +285,112 @@ func (s *Service) Member(ctx context.Context, o Owner, id, entry string) (Member
 	if err != nil {
 		return Member{}, err
 	}
-	found, err := s.Store.FindMembers(ctx, o, id, []string{string(e.Key)})
+	r, err := s.roll(ctx, o, id)
 	if err != nil {
 		return Member{}, err
 	}
-	if len(found) == 0 {
-		return Member{}, ErrNotMember
+	m, ok, err := r.now.Load().find(e.Key)
+	if err == nil && !ok {
+		err = ErrNotMember
 	}
-	return found[0], nil
+	return m, err
 }
 
 // Members gives at most n members whose canonical form starts with prefix, in
 // any case, from the first after the key after. ErrNotFound.
 func (s *Service) Members(ctx context.Context, o Owner, id, prefix, after string, n int) ([]Member, error) {
-	return s.Store.Members(ctx, o, id, address.KeyPrefix(prefix), after, n)
+	r, err := s.roll(ctx, o, id)
+	if err != nil {
+		return nil, err
+	}
+	prefix = address.KeyPrefix(prefix)
+	w := r.now.Load().walk([]byte(after), after != "")
+	if prefix > after {
+		w = r.now.Load().walk([]byte(prefix), false)
+	}
+	var found []Member
+	for len(found) < n {
+		row, err := w.next()
+		if err == io.EOF || err == nil && !strings.HasPrefix(string(row.Key), prefix) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, memberOf(row))
+	}
+	return found, nil
 }
 
 // Match says whether a mailbox is in a list and which member did it: exact
 // before wildcard, longest first (address.Mailbox.Candidates gives the order).
 // An address.Reason when it is not a mailbox, ErrNotFound.
 func (s *Service) Match(ctx context.Context, o Owner, id, mailbox string) (m Member, matched bool, err error) {
-	box, err := address.ParseMailbox(mailbox)
+	p := matchers.Get().(*matcher)
+	defer matchers.Put(p)
+	p.text = append(p.text[:0], mailbox...)
+	box, err := p.parser.Mailbox(p.text)
 	if err != nil {
 		return Member{}, false, err
 	}
-	l, err := s.Store.List(ctx, o, id)
+	r, err := s.roll(ctx, o, id)
 	if err != nil {
 		return Member{}, false, err
 	}
-	keys := box.Candidates(l.Kinds)
-	if len(keys) == 0 {
-		return Member{}, false, nil
-	}
-	found, err := s.Store.FindMembers(ctx, o, id, keys)
-	if err != nil {
-		return Member{}, false, err
-	}
-	for _, key := range keys {
-		for _, m := range found {
-			if m.Key == key {
-				return m, true, nil
-			}
+	now := r.now.Load()
+	p.candidates = box.Candidates(now.kinds, p.candidates[:0])
+	for _, c := range p.candidates {
+		if !now.mayHold(c.Hash, c.Exact) {
+			continue
+		}
+		p.key = box.AppendKey(p.key[:0], c)
+		if m, matched, err = now.find(p.key); matched || err != nil {
+			return m, matched, err
 		}
 	}
 	return Member{}, false, nil
 }
 
-// Purge frees the space of deleted lists, a little at a time, until nothing is
-// left or ctx ends.
+// matcher is the memory of one Match.
+type matcher struct {
+	parser     address.Parser
+	text, key  []byte
+	candidates []address.Candidate
+}
+
+var matchers = sync.Pool{New: func() any {
+	return &matcher{key: make([]byte, 0, 320), candidates: make([]address.Candidate, 0, address.MaxCandidates)}
+}}
+
+// Each calls do for every member in order of key, as the list is when Each
+// begins: changes made meanwhile are not seen. The Member is do's until it
+// returns. ErrNotFound before the first, and do's errors.
+func (s *Service) Each(ctx context.Context, o Owner, id string, do func(listfile.Row) error) error {
+	r, err := s.roll(ctx, o, id)
+	if err != nil {
+		return err
+	}
+	for w := r.now.Load().walk(nil, false); ; {
+		row, err := w.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = do(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Purge frees the space of changes that are no longer needed, a little at a
+// time, until nothing is left or ctx ends.
 func (s *Service) Purge(ctx context.Context) error {
 	for {
-		more, err := s.Store.PurgeMembers(ctx, 5000)
+		more, err := s.Store.PurgeChanges(ctx, 5000)
 		if err != nil {
-			return fmt.Errorf("free the space of deleted lists: %w", err)
+			return fmt.Errorf("free the space of old changes: %w", err)
 		}
 		if !more || ctx.Err() != nil {
 			return nil

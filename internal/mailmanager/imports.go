@@ -17,8 +17,25 @@ import (
 
 func (a *API) createImportJob(ctx context.Context, c wire.Caller, in *createImportJobInput) (*createImportJobOutput, error) {
 	params := digest(createImportJobInput{AddressListId: in.AddressListId, Name: in.Name, ImportDataFormat: in.ImportDataFormat})
-	id, created, err := a.Imports.Create(ctx, a.owner(c), *in.AddressListId, *in.Name,
-		importfile.Format(*in.ImportDataFormat.ImportDataType), lists.NewClientToken(in.ClientToken, params, a.Now()))
+	return a.createJob(ctx, c, importer.Order{
+		ListID: *in.AddressListId, Name: *in.Name, Format: importfile.Format(*in.ImportDataFormat.ImportDataType), Mode: lists.Append,
+	}, in.ClientToken, params)
+}
+
+// createImport is createImportJob for an import in one of Sesame's modes.
+func (a *API) createImport(ctx context.Context, c wire.Caller, in *createImportInput) (*createImportJobOutput, error) {
+	order := importer.Order{ListID: *in.AddressListId, Name: *in.Name, Format: importfile.Format(*in.ImportDataFormat.ImportDataType), Mode: lists.Append}
+	if in.Mode != nil {
+		order.Mode = lists.Mode(*in.Mode)
+	}
+	if in.DryRun != nil {
+		order.DryRun = *in.DryRun
+	}
+	return a.createJob(ctx, c, order, in.ClientToken, digest(order))
+}
+
+func (a *API) createJob(ctx context.Context, c wire.Caller, order importer.Order, token *string, params []byte) (*createImportJobOutput, error) {
+	id, created, err := a.Imports.Create(ctx, a.owner(c), order, lists.NewClientToken(token, params, a.Now()))
 	if errors.Is(err, lists.ErrTokenReused) {
 		// The operation declares no conflict.
 		return nil, wire.Errorf(validation, "The ClientToken was used before with other parameters.")
@@ -82,7 +99,11 @@ func (a *API) jobShape(j importer.Job) importJob {
 		StartTimestamp: optional(j.Started), CompletedTimestamp: optional(j.Completed),
 	}
 	if j.Status != jobs.Created {
-		out.ImportedItemsCount, out.FailedItemsCount = count(j.Imported), count(j.Failed)
+		imported := j.Progress.Imported
+		if j.DryRun {
+			imported = 0
+		}
+		out.ImportedItemsCount, out.FailedItemsCount = count(imported), count(j.Progress.Refused())
 	}
 	if j.Error != "" {
 		out.Error = &j.Error
@@ -102,15 +123,32 @@ func (a *API) getImportReport(ctx context.Context, c wire.Caller, in *jobInput) 
 	if err != nil {
 		return nil, refuse(err)
 	}
+	p := j.Progress
 	out := &importReport{
-		JobId: j.ID, Status: string(j.Status), Imported: j.Imported, Added: j.Added, AlreadyPresent: j.Entries - j.Added,
-		DuplicateInFile: j.Imported - j.Entries, Invalid: j.Failed, InvalidByReason: []refusedFor{},
+		JobId: j.ID, Status: string(j.Status), Mode: string(j.Mode), DryRun: j.DryRun, ShareDone: p.Share,
+		LinesRead: p.Lines, Imported: p.Imported, Invalid: p.Refused(), InvalidByReason: []refusedFor{}, Phases: []phase{},
+		Added: p.Added, Removed: p.Removed, OverLimit: p.Over,
 	}
-	if j.Lines > 0 {
-		out.Lines = &j.Lines
+	if p.Read {
+		out.Lines = &p.Lines
 	}
-	for _, code := range slices.Sorted(maps.Keys(j.RefusedFor)) {
-		out.InvalidByReason = append(out.InvalidByReason, refusedFor{Code: code, Reason: reasonOf(code), Lines: j.RefusedFor[code]})
+	switch {
+	case j.Mode == lists.Remove:
+		out.NotPresent = p.Entries - p.Removed
+	default:
+		out.AlreadyPresent = p.Entries - p.Added
+	}
+	if p.Imported > 0 {
+		out.DuplicateInFile = p.Imported - p.Entries
+	}
+	if j.Status == jobs.Completed {
+		out.Members = &p.Members
+	}
+	for _, ph := range p.Phases {
+		out.Phases = append(out.Phases, phase{Name: ph.Name, Seconds: ph.Seconds, Rows: ph.Rows, RowsPerSecond: rate(ph.Rows, ph.Seconds), Bytes: ph.Bytes})
+	}
+	for _, code := range slices.Sorted(maps.Keys(p.Invalid)) {
+		out.InvalidByReason = append(out.InvalidByReason, refusedFor{Code: code, Reason: reasonOf(code), Lines: p.Invalid[code]})
 	}
 	if j.RefusedObject != "" {
 		url := a.RefusedURL(j.ID, a.Now())
@@ -120,6 +158,13 @@ func (a *API) getImportReport(ctx context.Context, c wire.Caller, in *jobInput) 
 		out.Error = &j.Error
 	}
 	return out, nil
+}
+
+func rate(n int64, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(n) / seconds
 }
 
 // reasonOf gives a reason code in plain words. Where a file and an entry can be

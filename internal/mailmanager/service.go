@@ -95,6 +95,9 @@ func (a *API) SesameOperations() []wire.Operation {
 		wire.Op("MatchAddressList", false, func(ctx context.Context, c wire.Caller, in *matchAddressListInput) (wire.Access, error) {
 			return a.accessList(ctx, c, *in.AddressListId)
 		}, a.matchAddressList, accessDenied, notFound, throttling, validation),
+		wire.Op("CreateAddressListImportJob", true, func(ctx context.Context, c wire.Caller, in *createImportInput) (wire.Access, error) {
+			return a.accessList(ctx, c, *in.AddressListId)
+		}, a.createImport, accessDenied, notFound, throttling, validation),
 		wire.Op("GetAddressListImportReport", false, a.accessJob, a.getImportReport, accessDenied, notFound, throttling, validation),
 	}
 }

@@ -172,15 +172,43 @@ type refusedFor struct {
 type importReport struct {
 	JobId           string
 	Status          string
-	Lines           *int64 // of the file, blank ones left out; absent until it has been read
-	Imported        int64  // valid lines applied so far
-	Added           int64  // members that are new
-	AlreadyPresent  int64  // entries that were members before
-	DuplicateInFile int64  // lines whose entry an earlier line had
-	Invalid         int64  // lines refused
+	Mode            string  // APPEND, REPLACE or REMOVE
+	DryRun          bool    // nothing is changed; the counts are what they would be
+	ShareDone       float64 // of the whole work, 0 to 1
+	LinesRead       int64   // so far, blank ones left out
+	Lines           *int64  // of the file; absent until it has been read
+	Imported        int64   // valid lines whose entry is applied: 0 until the list is changed, in one step
+	Added           int64   // members that are new
+	AlreadyPresent  int64   // entries that were members before
+	Removed         int64   // members that leave, in the modes REPLACE and REMOVE
+	NotPresent      int64   // entries that were no members, in the mode REMOVE
+	DuplicateInFile int64   // lines whose entry an earlier line had
+	Members         *int64  // of the list afterwards; absent until the job has completed
+	OverLimit       int64   // members that the list would have above its limit
+	Invalid         int64   // lines refused
 	InvalidByReason []refusedFor
+	Phases          []phase
 	RefusedLinesUrl *string // CSV of each refused line; fetch it within 12 hours
 	Error           *string
+}
+
+// phase is a part of the work on a job that has begun.
+type phase struct {
+	Name          string // READING, MERGING, STORING
+	Seconds       float64
+	Rows          int64 // lines read, or members and entries merged
+	RowsPerSecond float64
+	Bytes         int64 // of the upload as it is stored; only of READING
+}
+
+// createImportInput is createImportJobInput with what Sesame adds.
+type createImportInput struct {
+	AddressListId    *string                `required:"true" length:"1..255" pattern:"^[a-zA-Z0-9-]+$"`
+	Name             *string                `required:"true" length:"1..255" pattern:"^[a-zA-Z0-9_.-]+$"`
+	ImportDataFormat *importDataFormatInput `required:"true"`
+	Mode             *string                `enum:"APPEND,REPLACE,REMOVE"`
+	DryRun           *bool
+	ClientToken      *string `length:"1..128"`
 }
 
 type matchAddressListInput struct {

@@ -29,8 +29,8 @@ func (db *DB) CreateJob(ctx context.Context, j importer.Job, token lists.ClientT
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec("INSERT INTO import_jobs (id, account, region, list, list_id, name, format, status, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			j.ID, j.Owner.Account, j.Owner.Region, n, j.ListID, j.Name, string(j.Format), string(j.Status), millis(j.Created))
+		_, err = tx.Exec("INSERT INTO import_jobs (id, account, region, list, list_id, name, format, mode, dry_run, status, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			j.ID, j.Owner.Account, j.Owner.Region, n, j.ListID, j.Name, string(j.Format), string(j.Mode), j.DryRun, string(j.Status), millis(j.Created))
 		if err != nil {
 			return err
 		}
@@ -40,15 +40,14 @@ func (db *DB) CreateJob(ctx context.Context, j importer.Job, token lists.ClientT
 	return id, created, err
 }
 
-const jobColumns = "account, region, id, list_id, name, format, status, object, size, created, started, completed, imported, failed, cursor, error, lines, entries, added, refused_for, refused_object"
+const jobColumns = "account, region, id, list_id, name, format, mode, dry_run, status, object, size, created, started, completed, error, progress, refused_object"
 
 func scanJob(row interface{ Scan(...any) error }) (importer.Job, error) {
 	var j importer.Job
 	var created, started, completed int64
-	var refusedFor string
-	err := row.Scan(&j.Owner.Account, &j.Owner.Region, &j.ID, &j.ListID, &j.Name, &j.Format, &j.Status, &j.Object, &j.Size,
-		&created, &started, &completed, &j.Imported, &j.Failed, &j.Cursor, &j.Error,
-		&j.Lines, &j.Entries, &j.Added, &refusedFor, &j.RefusedObject)
+	var progress string
+	err := row.Scan(&j.Owner.Account, &j.Owner.Region, &j.ID, &j.ListID, &j.Name, &j.Format, &j.Mode, &j.DryRun, &j.Status, &j.Object, &j.Size,
+		&created, &started, &completed, &j.Error, &progress, &j.RefusedObject)
 	if errors.Is(err, sql.ErrNoRows) {
 		return importer.Job{}, importer.ErrNotFound
 	}
@@ -56,10 +55,7 @@ func scanJob(row interface{ Scan(...any) error }) (importer.Job, error) {
 		return importer.Job{}, err
 	}
 	j.Created, j.Started, j.Completed = fromMillis(created), fromMillis(started), fromMillis(completed)
-	if refusedFor != "{}" {
-		err = json.Unmarshal([]byte(refusedFor), &j.RefusedFor)
-	}
-	return j, err
+	return j, json.Unmarshal([]byte(progress), &j.Progress)
 }
 
 const ownedJob = "SELECT " + jobColumns + " FROM import_jobs WHERE account = ? AND region = ? AND id = ?"
@@ -178,7 +174,7 @@ func (db *DB) StopJob(ctx context.Context, o lists.Owner, id string, now time.Ti
 			return importer.ErrEnded
 		}
 		object = j.Object
-		_, err = tx.Exec("UPDATE import_jobs SET status = ?, completed = ?, reserved = 0, lease_owner = '', lease_until = 0 WHERE id = ?",
+		_, err = tx.Exec("UPDATE import_jobs SET status = ?, completed = ?, lease_owner = '', lease_until = 0 WHERE id = ?",
 			string(jobs.Stopped), millis(now), id)
 		return err
 	})
@@ -224,13 +220,17 @@ func underLease(ctx context.Context, q interface {
 }
 
 // RenewLease is importer.Store's.
-func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, failed int64) error {
-	return underLease(ctx, db.write, l, "lease_until = ?, failed = max(failed, ?)", millis(until), failed)
+func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, p importer.Progress) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return underLease(ctx, db.write, l, "lease_until = ?, progress = ?", millis(until), string(text))
 }
 
 // NoteRead is importer.Store's.
-func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFor map[string]int64, object string) (previous string, err error) {
-	text, err := json.Marshal(refusedFor)
+func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, p importer.Progress, object string) (previous string, err error) {
+	text, err := json.Marshal(p)
 	if err != nil {
 		return "", err
 	}
@@ -238,11 +238,7 @@ func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, lines int64, refusedFo
 		if err := tx.QueryRow("SELECT refused_object FROM import_jobs WHERE id = ?", l.Job).Scan(&previous); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		failed := int64(0)
-		for _, n := range refusedFor {
-			failed += n
-		}
-		return underLease(ctx, tx, l, "lines = ?, failed = max(failed, ?), refused_for = ?, refused_object = ?", lines, failed, string(text), object)
+		return underLease(ctx, tx, l, "progress = ?, refused_object = ?", string(text), object)
 	})
 	return previous, err
 }
@@ -261,107 +257,66 @@ func (db *DB) ReleaseLease(ctx context.Context, l jobs.Lease) error {
 	return underLease(ctx, db.write, l, "lease_owner = '', lease_until = 0")
 }
 
-// Reserve is importer.Store's.
-func (db *DB) Reserve(ctx context.Context, l jobs.Lease, n, limit int64) (room int64, ok bool, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		err := tx.QueryRow(`SELECT ?2 - lists.members - (SELECT coalesce(sum(reserved), 0) FROM import_jobs WHERE list = lists.n AND status = 'PROCESSING' AND id <> ?1)
-			FROM lists WHERE n = (SELECT list FROM import_jobs WHERE id = ?1 AND lease_owner = ?3 AND status = 'PROCESSING')`, l.Job, limit, l.Owner).Scan(&room)
-		if errors.Is(err, sql.ErrNoRows) {
-			return jobs.ErrLeaseLost
-		}
-		if err != nil || room < n {
-			return err
-		}
-		ok = true
-		return underLease(ctx, tx, l, "reserved = ?", n)
-	})
-	return room, ok, err
-}
-
-// insertRows is how many members one statement inserts: few statements a batch,
-// and few enough variables for SQLite.
-const insertRows = 200
-
-var insertMembers = "INSERT INTO members (list, created, key, shown) VALUES " +
-	strings.Repeat("(?1, ?2, ?, NULL), ", insertRows-1) + "(?1, ?2, ?, NULL) ON CONFLICT DO NOTHING"
-
-const insertMember = "INSERT INTO members (list, created, key, shown) VALUES (?1, ?2, ?, nullif(?, '')) ON CONFLICT DO NOTHING"
-
-// ApplyBatch is importer.Store's.
-func (db *DB) ApplyBatch(ctx context.Context, l jobs.Lease, b importer.Batch) error {
+// Publish is importer.Store's.
+func (db *DB) Publish(ctx context.Context, l jobs.Lease, m *lists.Move, p importer.Progress, now time.Time) error {
 	return db.tx(ctx, func(tx *sql.Tx) error {
-		var n int64
-		err := tx.QueryRow("SELECT list FROM import_jobs WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'", l.Job, l.Owner).Scan(&n)
-		if errors.Is(err, sql.ErrNoRows) {
-			return jobs.ErrLeaseLost
-		}
-		if err != nil {
+		if err := finish(ctx, tx, l, jobs.Completed, "", p, now); err != nil || m == nil {
 			return err
 		}
-		added, err := insert(tx, n, b)
-		if err != nil {
-			return err
-		}
-		var have int64
-		err = tx.QueryRow("UPDATE lists SET members = members + ?, kinds = kinds | ?, updated = ? WHERE n = ? RETURNING members",
-			added, int64(b.Kinds), millis(b.Now), n).Scan(&have)
-		if err != nil {
-			return err
-		}
-		if have > b.Limit {
-			return lists.ErrListFull
-		}
-		return underLease(ctx, tx, l, "imported = imported + ?, cursor = ?, entries = entries + ?, added = added + ?, reserved = max(reserved - ?, 0), lease_until = ?",
-			b.Lines, b.Rows[len(b.Rows)-1].Key, len(b.Rows), added, added, millis(b.Until))
+		return move(tx, *m)
 	})
-}
-
-func insert(tx *sql.Tx, list int64, b importer.Batch) (added int64, err error) {
-	many, err := tx.Prepare(insertMembers)
-	if err != nil {
-		return 0, err
-	}
-	defer many.Close()
-	one, err := tx.Prepare(insertMember)
-	if err != nil {
-		return 0, err
-	}
-	defer one.Close()
-	exec := func(statement *sql.Stmt, args []any) error {
-		done, err := statement.Exec(args...)
-		if err != nil {
-			return err
-		}
-		n, err := done.RowsAffected()
-		added += n
-		return err
-	}
-	args := append(make([]any, 0, 2+insertRows), list, millis(b.Now))
-	for _, row := range b.Rows {
-		if row.Shown != "" {
-			if err := exec(one, []any{list, millis(b.Now), row.Key, row.Shown}); err != nil {
-				return 0, err
-			}
-			continue
-		}
-		args = append(args, row.Key)
-		if len(args) == cap(args) {
-			if err := exec(many, args); err != nil {
-				return 0, err
-			}
-			args = args[:2]
-		}
-	}
-	for _, key := range args[2:] {
-		if err := exec(one, []any{list, millis(b.Now), key, ""}); err != nil {
-			return 0, err
-		}
-	}
-	return added, nil
 }
 
 // FinishJob is importer.Store's.
-func (db *DB) FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, failed int64, now time.Time) error {
-	return underLease(ctx, db.write, l, "status = ?, error = ?, failed = max(failed, ?), completed = ?, reserved = 0, lease_owner = '', lease_until = 0",
-		string(status), reason, failed, millis(now))
+func (db *DB) FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p importer.Progress, now time.Time) error {
+	return db.tx(ctx, func(tx *sql.Tx) error { return finish(ctx, tx, l, status, reason, p, now) })
+}
+
+func finish(ctx context.Context, tx *sql.Tx, l jobs.Lease, status jobs.Status, reason string, p importer.Progress, now time.Time) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return underLease(ctx, tx, l, "status = ?, error = ?, progress = ?, completed = ?, lease_owner = '', lease_until = 0",
+		string(status), reason, string(text), millis(now))
+}
+
+// Retire is importer.Store's.
+func (db *DB) Retire(ctx context.Context, before time.Time, n int) (objects []string, err error) {
+	err = db.tx(ctx, func(tx *sql.Tx) error {
+		// The conditions are import_jobs_to_retire's, so that jobs with nothing left are not looked at.
+		rows, err := tx.Query(`SELECT id, object, refused_object FROM import_jobs
+			WHERE status <> 'PROCESSING' AND object || refused_object <> '' AND max(created, completed) < ?
+			ORDER BY max(created, completed) LIMIT ?`, millis(before), n)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var ids []string
+		for rows.Next() {
+			var id, object, refused string
+			if err := rows.Scan(&id, &object, &refused); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+			for _, key := range []string{object, refused} {
+				if key != "" {
+					objects = append(objects, key)
+				}
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if _, err := tx.Exec("UPDATE import_jobs SET object = '', refused_object = '' WHERE id = ?", id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return objects, nil
 }

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"time"
 
-	"sesame/internal/address"
 	"sesame/internal/lists"
 )
 
@@ -51,13 +51,13 @@ func (db *DB) CreateList(ctx context.Context, l lists.List, token lists.ClientTo
 	return id, err
 }
 
-const listColumns = "account, region, id, name, created, updated, tags, members, kinds"
+const listColumns = "account, region, id, name, created, updated, tags"
 
 func scanList(row interface{ Scan(...any) error }) (lists.List, error) {
 	var l lists.List
 	var created, updated int64
 	var tags string
-	err := row.Scan(&l.Owner.Account, &l.Owner.Region, &l.ID, &l.Name, &created, &updated, &tags, &l.Members, &l.Kinds)
+	err := row.Scan(&l.Owner.Account, &l.Owner.Region, &l.ID, &l.Name, &created, &updated, &tags)
 	if err != nil {
 		return l, err
 	}
@@ -77,8 +77,11 @@ func (db *DB) List(ctx context.Context, o lists.Owner, id string) (lists.List, e
 
 // Lists is lists.Store's.
 func (db *DB) Lists(ctx context.Context, o lists.Owner, after string, n int) ([]lists.List, error) {
-	rows, err := db.read.QueryContext(ctx,
-		"SELECT "+listColumns+" FROM lists WHERE account = ? AND region = ? AND id > ? ORDER BY id LIMIT ?", o.Account, o.Region, after, n)
+	return db.lists(ctx, "account = ? AND region = ? AND id > ? ORDER BY id LIMIT ?", o.Account, o.Region, after, n)
+}
+
+func (db *DB) lists(ctx context.Context, where string, args ...any) ([]lists.List, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT "+listColumns+" FROM lists WHERE "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,11 +152,13 @@ func (db *DB) DeleteList(ctx context.Context, o lists.Owner, id string) (objects
 	return objects, nil
 }
 
-// PurgeMembers is lists.Store's.
-func (db *DB) PurgeMembers(ctx context.Context, limit int) (more bool, err error) {
+// PurgeChanges is lists.Store's.
+func (db *DB) PurgeChanges(ctx context.Context, limit int) (more bool, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		var n int64
-		err := tx.QueryRow("SELECT n FROM deleted_lists LIMIT 1").Scan(&n)
+		// One list at a time: a deleted one, or one whose file has some of its changes.
+		var n, upTo int64
+		err := tx.QueryRow(`SELECT n, ? FROM deleted_lists UNION ALL
+			SELECT n, folded FROM lists WHERE EXISTS (SELECT 1 FROM changes WHERE list = n AND seq <= folded) LIMIT 1`, math.MaxInt64).Scan(&n, &upTo)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -161,7 +166,7 @@ func (db *DB) PurgeMembers(ctx context.Context, limit int) (more bool, err error
 			return err
 		}
 		more = true
-		done, err := tx.Exec("DELETE FROM members WHERE list = ?1 AND key IN (SELECT key FROM members WHERE list = ?1 LIMIT ?2)", n, limit)
+		done, err := tx.Exec("DELETE FROM changes WHERE list = ?1 AND seq IN (SELECT seq FROM changes WHERE list = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)", n, upTo, limit)
 		if err != nil {
 			return err
 		}
@@ -205,98 +210,95 @@ func (db *DB) SetTags(ctx context.Context, o lists.Owner, id string, set map[str
 	})
 }
 
-// AddMember is lists.Store's.
-func (db *DB) AddMember(ctx context.Context, o lists.Owner, id string, e address.Entry, limit int64, now time.Time) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
-		n, err := listNumber(ctx, tx, o, id)
-		if err != nil {
-			return err
-		}
-		added, err := tx.Exec("INSERT INTO members (list, key, shown, created) VALUES (?, ?, nullif(?, ?2), ?) ON CONFLICT DO NOTHING",
-			n, string(e.Key), string(e.Shown), millis(now))
-		if err != nil {
-			return err
-		}
-		if rows, err := added.RowsAffected(); err != nil || rows == 0 {
-			return err
-		}
-		var have int64
-		err = tx.QueryRow(`UPDATE lists SET members = members + 1, kinds = kinds | ?, updated = ? WHERE n = ?3
-			RETURNING members + (SELECT coalesce(sum(reserved), 0) FROM import_jobs WHERE list = ?3 AND status = 'PROCESSING')`,
-			int64(e.Kind), millis(now), n).Scan(&have)
-		if err == nil && have > limit {
-			err = lists.ErrListFull
-		}
-		return err
-	})
+// Place is lists.Store's.
+func (db *DB) Place(ctx context.Context, o lists.Owner, id string) (p lists.Place, err error) {
+	err = db.read.QueryRowContext(ctx, "SELECT n, file, folded, members FROM lists WHERE account = ? AND region = ? AND id = ?",
+		o.Account, o.Region, id).Scan(&p.N, &p.File, &p.Folded, &p.Members)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = lists.ErrNotFound
+	}
+	return p, err
 }
 
-// RemoveMember is lists.Store's.
-func (db *DB) RemoveMember(ctx context.Context, o lists.Owner, id, key string, now time.Time) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
-		n, err := listNumber(ctx, tx, o, id)
-		if err != nil {
-			return err
-		}
-		removed, err := tx.Exec("DELETE FROM members WHERE list = ? AND key = ?", n, key)
-		if err != nil {
-			return err
-		}
-		if rows, err := removed.RowsAffected(); err != nil || rows == 0 {
-			return err
-		}
-		_, err = tx.Exec("UPDATE lists SET members = members - 1, updated = ? WHERE n = ?", millis(now), n)
-		return err
-	})
-}
-
-// Members is lists.Store's.
-func (db *DB) Members(ctx context.Context, o lists.Owner, id, prefix, after string, limit int) ([]lists.Member, error) {
-	n, err := listNumber(ctx, db.read, o, id)
-	if err != nil {
-		return nil, err
-	}
-	// One lower bound, for of two SQLite would search by the first and filter by the
-	// other. No text that starts with prefix is greater than prefix and the last
-	// code point.
-	from, bound := "key > ?", after
-	if prefix > after {
-		from, bound = "key >= ?", prefix
-	}
-	rows, err := db.read.QueryContext(ctx,
-		"SELECT key, coalesce(shown, key), created FROM members WHERE list = ? AND "+from+" AND key < ? || char(0x10ffff) ORDER BY key LIMIT ?",
-		n, bound, prefix, limit)
-	return scanMembers(rows, err)
-}
-
-// FindMembers is lists.Store's.
-func (db *DB) FindMembers(ctx context.Context, o lists.Owner, id string, keys []string) ([]lists.Member, error) {
-	n, err := listNumber(ctx, db.read, o, id)
-	if err != nil {
-		return nil, err
-	}
-	set, err := json.Marshal(keys)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := db.findMembers.QueryContext(ctx, n, string(set))
-	return scanMembers(rows, err)
-}
-
-func scanMembers(rows *sql.Rows, err error) ([]lists.Member, error) {
+// Changes is lists.Store's.
+func (db *DB) Changes(ctx context.Context, n, after int64) ([]lists.Change, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT seq, key, shown, created, removed FROM changes WHERE list = ? AND seq > ? ORDER BY seq", n, after)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var members []lists.Member
+	var found []lists.Change
 	for rows.Next() {
-		var m lists.Member
+		var c lists.Change
 		var created int64
-		if err := rows.Scan(&m.Key, &m.Address, &created); err != nil {
+		if err := rows.Scan(&c.Seq, &c.Key, &c.Shown, &created, &c.Removed); err != nil {
 			return nil, err
 		}
-		m.Created = fromMillis(created)
-		members = append(members, m)
+		c.Created = fromMillis(created)
+		found = append(found, c)
 	}
-	return members, rows.Err()
+	return found, rows.Err()
+}
+
+// AddChange is lists.Store's.
+func (db *DB) AddChange(ctx context.Context, n int64, c lists.Change, members int64, now time.Time) error {
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		done, err := tx.Exec("UPDATE lists SET members = ?, updated = ? WHERE n = ?", members, millis(now), n)
+		if err != nil {
+			return err
+		}
+		if rows, err := done.RowsAffected(); err != nil || rows == 0 {
+			return errors.Join(err, lists.ErrNotFound)
+		}
+		_, err = tx.Exec("INSERT INTO changes (list, seq, key, shown, created, removed) VALUES (?, ?, ?, ?, ?, ?)",
+			n, c.Seq, c.Key, c.Shown, millis(c.Created), c.Removed)
+		return err
+	})
+}
+
+// Move is lists.Store's.
+func (db *DB) Move(ctx context.Context, m lists.Move) error {
+	return db.tx(ctx, func(tx *sql.Tx) error { return move(tx, m) })
+}
+
+func move(tx *sql.Tx, m lists.Move) error {
+	done, err := tx.Exec("UPDATE lists SET file = ?, folded = ?, members = ?, updated = max(updated, ?) WHERE n = ? AND file = ?",
+		m.To, m.Folded, m.Members, millis(m.Now), m.List, m.From)
+	if err != nil {
+		return err
+	}
+	if rows, err := done.RowsAffected(); err != nil || rows == 1 {
+		return err
+	}
+	var there bool
+	if err := tx.QueryRow("SELECT count(*) FROM lists WHERE n = ?", m.List).Scan(&there); err != nil {
+		return err
+	}
+	if !there {
+		return lists.ErrNotFound
+	}
+	return lists.ErrMoved
+}
+
+// LongLists is lists.Store's.
+func (db *DB) LongLists(ctx context.Context, n int64) ([]lists.List, error) {
+	return db.lists(ctx, "coalesce((SELECT max(seq) FROM changes WHERE list = lists.n), 0) - folded > ?", n)
+}
+
+// Files is lists.Store's.
+func (db *DB) Files(ctx context.Context) ([]string, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT file FROM lists WHERE file <> ''")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var found []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		found = append(found, name)
+	}
+	return found, rows.Err()
 }

@@ -1,4 +1,4 @@
-// Package metadb is the relational store: lists, members, import jobs, client
+// Package metadb is the relational store: lists and what changed in them, import jobs, client
 // tokens and access keys. It implements the Store interfaces of the packages
 // that own those things, whose comments are its contract.
 //
@@ -27,8 +27,6 @@ type DB struct {
 	path  string
 	write *sql.DB // one connection, since SQLite has one writer: the others queue here
 	read  *sql.DB // sees what was committed when each query starts
-
-	findMembers *sql.Stmt
 }
 
 var (
@@ -40,7 +38,7 @@ var (
 var schema string
 
 // schemaVersion is the user_version of a file with this schema.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Open opens the file at path and makes it if need be.
 func Open(ctx context.Context, path string) (*DB, error) {
@@ -83,11 +81,6 @@ func (db *DB) prepare(ctx context.Context) error {
 		}
 		return fmt.Errorf("it has version %d and this Sesame knows %d: start the Sesame that wrote it", version, schemaVersion)
 	})
-	if err != nil {
-		return err
-	}
-	db.findMembers, err = db.read.PrepareContext(ctx,
-		"SELECT key, coalesce(shown, key), created FROM members WHERE list = ? AND key IN (SELECT value FROM json_each(?))")
 	return err
 }
 
@@ -99,11 +92,7 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // Close lets go of the file.
 func (db *DB) Close() error {
-	var stmt error
-	if db.findMembers != nil {
-		stmt = db.findMembers.Close()
-	}
-	return errors.Join(stmt, db.read.Close(), db.write.Close())
+	return errors.Join(db.read.Close(), db.write.Close())
 }
 
 // largestWAL is the size in bytes at which Tidy shortens the write-ahead log.

@@ -1,7 +1,7 @@
 -- The relational store of an embedded Sesame. Times are milliseconds since 1970.
 
 CREATE TABLE lists (
-  n          INTEGER PRIMARY KEY AUTOINCREMENT, -- what members say instead of the id; never used twice
+  n          INTEGER PRIMARY KEY AUTOINCREMENT, -- what changes and jobs say instead of the id; never used twice
   account    TEXT NOT NULL,
   region     TEXT NOT NULL,
   id         TEXT NOT NULL UNIQUE,
@@ -9,22 +9,25 @@ CREATE TABLE lists (
   created    INTEGER NOT NULL,
   updated    INTEGER NOT NULL,
   tags       TEXT NOT NULL,                     -- JSON object
-  members    INTEGER NOT NULL DEFAULT 0,        -- how many rows of members are its
-  kinds      INTEGER NOT NULL DEFAULT 0,        -- address.Kinds that it has held
+  file       TEXT NOT NULL DEFAULT '',          -- sorted file with its members
+  folded     INTEGER NOT NULL DEFAULT 0,        -- changes up to this number are in the file
+  members    INTEGER NOT NULL DEFAULT 0,        -- how many it has, in the file and by changes
   UNIQUE (account, region, name)
 );
 CREATE INDEX lists_by_owner ON lists (account, region, id);
 
--- Key order is the order in which they are imported and listed.
-CREATE TABLE members (
+-- What was registered and deregistered since a list's file was written.
+CREATE TABLE changes (
   list       INTEGER NOT NULL,                  -- lists.n
+  seq        INTEGER NOT NULL,                  -- from 1 in each list
   key        TEXT NOT NULL,                     -- canonical form
-  shown      TEXT,                              -- as it is shown, where that is not the key
+  shown      TEXT NOT NULL,                     -- as it is shown; '' where that is the key
   created    INTEGER NOT NULL,
-  PRIMARY KEY (list, key)
+  removed    INTEGER NOT NULL,
+  PRIMARY KEY (list, seq)
 ) WITHOUT ROWID;
 
--- Lists that are gone but whose members still take space.
+-- Lists that are gone but whose changes still take space.
 CREATE TABLE deleted_lists (
   n          INTEGER PRIMARY KEY
 );
@@ -43,21 +46,17 @@ CREATE TABLE import_jobs (
   created    INTEGER NOT NULL,
   started    INTEGER NOT NULL DEFAULT 0,
   completed  INTEGER NOT NULL DEFAULT 0,
-  imported   INTEGER NOT NULL DEFAULT 0,
-  failed     INTEGER NOT NULL DEFAULT 0,
-  lines      INTEGER NOT NULL DEFAULT 0,        -- of the file, once it has been read
-  entries    INTEGER NOT NULL DEFAULT 0,        -- different ones applied
-  added      INTEGER NOT NULL DEFAULT 0,        -- of those, the ones that were not members
-  refused_for TEXT NOT NULL DEFAULT '{}',       -- JSON: lines refused, by reason code
+  mode       TEXT NOT NULL,
+  dry_run    INTEGER NOT NULL,
+  progress   TEXT NOT NULL DEFAULT '{}',        -- JSON: importer.Progress, as it stands or as it ended
   refused_object TEXT NOT NULL DEFAULT '',      -- CSV of the lines refused
-  cursor     TEXT NOT NULL DEFAULT '',          -- greatest key applied
-  reserved   INTEGER NOT NULL DEFAULT 0,        -- new members it may still add
   error      TEXT NOT NULL DEFAULT '',
   lease_owner TEXT NOT NULL DEFAULT '',
   lease_until INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX import_jobs_by_list ON import_jobs (list, id);
 CREATE INDEX import_jobs_to_do ON import_jobs (list, started) WHERE status = 'PROCESSING';
+CREATE INDEX import_jobs_to_retire ON import_jobs (max(created, completed)) WHERE status <> 'PROCESSING' AND object || refused_object <> '';
 
 -- First answers to requests with a client token.
 CREATE TABLE client_tokens (

@@ -151,14 +151,18 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	imports := &importer.Service{
 		Store: db, Objects: uploads, Now: time.Now, NewID: newID, Wake: s.runner.Wake, Log: log, Counted: metrics.Lines,
 		Config: importer.Config{
-			Members: limits.Members, Running: limits.RunningImports,
-			MaxBytes: maxDecompress * c.MaxUpload, Memory: c.ImportMemory, SpillDir: spill,
+			Running: limits.RunningImports, MaxBytes: maxDecompress * c.MaxUpload, Memory: c.ImportMemory, SpillDir: spill,
+			Keep: time.Duration(c.ImportKeep) * 24 * time.Hour,
 		},
 	}
 	s.runner.Claim = imports.Claim
 	addressLists := &lists.Service{
-		Store: db, Now: time.Now, NewID: newID, Discard: imports.Discard,
+		Store: db, Dir: filepath.Join(c.DataDir, "members"), Now: time.Now, NewID: newID, Discard: imports.Discard, Log: log,
 		Limits: lists.Limits{Lists: limits.Lists, Members: limits.Members, Tags: limits.Tags},
+	}
+	imports.Lists = addressLists
+	if err := addressLists.Clean(ctx); err != nil {
+		return s, fmt.Errorf("clear what an earlier start left: %w", err)
 	}
 	door := &objects.Door{
 		PublicURL: public, Region: c.Region, Uploads: imports, Refused: imports.Refused, MaxUpload: c.MaxUpload, Idle: idleUpload,
@@ -257,11 +261,12 @@ func (s *Server) close() error {
 	return all
 }
 
-// housekeep frees what deleted lists and lost uploads take.
+// housekeep keeps lists quick to read, and frees what deleted lists, lost uploads
+// and old reports take.
 func (s *Server) housekeep(ctx context.Context, db *metadb.DB, l *lists.Service, i *importer.Service) {
 	defer close(s.tidied)
 	for {
-		if err := errors.Join(l.Purge(ctx), i.Sweep(ctx), db.Tidy(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(l.Fold(ctx), l.Purge(ctx), i.Retire(ctx), i.Sweep(ctx), db.Tidy(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("housekeeping", "error", err)
 		}
 		select {

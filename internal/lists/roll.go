@@ -1,0 +1,302 @@
+package lists
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sesame/internal/address"
+	"sesame/internal/listfile"
+)
+
+// roll is a list's members as this process has them. Readers take now and need
+// no lock.
+type roll struct {
+	owner Owner
+	id    string
+	n     int64
+	used  atomic.Int64 // when it was last asked for, by the rolls' clock
+
+	now     atomic.Pointer[state]
+	change  sync.Mutex // is held to change now
+	gone    bool       // whether it is out of use; by change
+	rebuild sync.Mutex // one rebuild at a time; taken before change
+}
+
+// state is what a list's members were at one moment. It never changes, but for
+// the filter, which may get bits that mean nothing.
+type state struct {
+	file    *listfile.File // nil for none
+	name    string         // of the file; "" for none
+	folded  int64          // number of the last change that is in the file
+	seq     int64          // number of the last change
+	members int64
+	kinds   address.Kinds // every kind of entry that may be in it
+	changes []*Change     // since the file, in order of key, of each key the last
+	filter  filter        // of the changes
+}
+
+// find gives the member with a key.
+func (s *state) find(key []byte) (Member, bool, error) {
+	if at, ok := s.changed(key); ok {
+		c := s.changes[at]
+		return memberOf(c.row()), !c.Removed, nil
+	}
+	if s.file == nil {
+		return Member{}, false, nil
+	}
+	row, ok, err := s.file.Find(key)
+	if err != nil || !ok {
+		return Member{}, false, err
+	}
+	return memberOf(row), true, nil
+}
+
+// mayHold is false when no member has that hash.
+func (s *state) mayHold(hash uint64, exact bool) bool {
+	return s.file != nil && s.file.MayHold(hash, exact) || len(s.changes) > 0 && s.filter.has(hash)
+}
+
+// changed gives the place of the change of a key, or where it would be.
+func (s *state) changed(key []byte) (at int, ok bool) {
+	return slices.BinarySearchFunc(s.changes, key, func(c *Change, key []byte) int { return strings.Compare(c.Key, string(key)) })
+}
+
+// with gives the state after one more change.
+func (s *state) with(c Change, members int64) *state {
+	after := *s
+	after.seq, after.members = c.Seq, members
+	at, ok := s.changed([]byte(c.Key))
+	after.changes = make([]*Change, 0, len(s.changes)+1)
+	after.changes = append(after.changes, s.changes[:at]...)
+	after.changes = append(after.changes, &c)
+	if ok {
+		at++
+	}
+	after.changes = append(after.changes, s.changes[at:]...)
+	hash, kind := address.Hash([]byte(c.Key))
+	after.kinds |= kind
+	if after.filter.full(len(after.changes)) {
+		after.filter = filterOf(after.changes)
+	} else {
+		after.filter.add(hash)
+	}
+	return &after
+}
+
+// on puts changes, in order of their numbers, on a state that has none.
+func (s *state) on(changes []Change) {
+	last := make(map[string]*Change, len(changes))
+	for i := range changes {
+		last[changes[i].Key] = &changes[i]
+		s.seq = changes[i].Seq
+	}
+	s.changes = make([]*Change, 0, len(last))
+	for _, c := range last {
+		s.changes = append(s.changes, c)
+		_, kind := address.Hash([]byte(c.Key))
+		s.kinds |= kind
+	}
+	sort.Slice(s.changes, func(i, j int) bool { return s.changes[i].Key < s.changes[j].Key })
+	s.filter = filterOf(s.changes)
+}
+
+// setFile puts the state on a file.
+func (s *state) setFile(dir, name string) error {
+	if name == "" {
+		return nil
+	}
+	file, err := listfile.Open(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("open the members of a list: %w", err)
+	}
+	s.file, s.name = file, name
+	s.kinds |= file.Summary().Kinds
+	return nil
+}
+
+// rows is how many rows the file has.
+func (s *state) rows() listfile.Summary {
+	if s.file == nil {
+		return listfile.Summary{}
+	}
+	return s.file.Summary()
+}
+
+func (c *Change) row() listfile.Row {
+	r := listfile.Row{Key: []byte(c.Key), Created: c.Created.UnixMilli()}
+	if c.Shown != "" {
+		r.Shown = []byte(c.Shown)
+	}
+	return r
+}
+
+func memberOf(r listfile.Row) Member {
+	m := Member{Key: string(r.Key), Created: time.UnixMilli(r.Created).UTC()}
+	m.Address = m.Key
+	if r.Shown != nil {
+		m.Address = string(r.Shown)
+	}
+	return m
+}
+
+// rolls are those that are in memory.
+type rolls struct {
+	mu    sync.Mutex // is held to load one, or to change byID by more than one key
+	byID  sync.Map   // list id to *roll
+	count int
+	clock atomic.Int64
+}
+
+// mostRolls is how many lists are kept in memory: their changes and a map of
+// their file. It bounds what changes take to some hundreds of megabytes.
+const mostRolls = 256
+
+// roll gives a list's members. ErrNotFound.
+func (s *Service) roll(ctx context.Context, o Owner, id string) (*roll, error) {
+	if found, ok := s.rolls.byID.Load(id); ok {
+		r := found.(*roll)
+		if r.owner != o {
+			return nil, ErrNotFound
+		}
+		if clock := s.rolls.clock.Load(); r.used.Load() != clock { // seldom written, so that readers share the line
+			r.used.Store(clock)
+		}
+		return r, nil
+	}
+	return s.load(ctx, o, id)
+}
+
+// lockedRoll gives a list's members with change held.
+func (s *Service) lockedRoll(ctx context.Context, o Owner, id string) (*roll, error) {
+	for {
+		r, err := s.roll(ctx, o, id)
+		if err != nil {
+			return nil, err
+		}
+		r.change.Lock()
+		if !r.gone {
+			return r, nil
+		}
+		r.change.Unlock()
+	}
+}
+
+func (s *Service) load(ctx context.Context, o Owner, id string) (*roll, error) {
+	s.rolls.mu.Lock()
+	defer s.rolls.mu.Unlock()
+	if found, ok := s.rolls.byID.Load(id); ok && found.(*roll).owner == o {
+		return found.(*roll), nil
+	}
+	place, err := s.Store.Place(ctx, o, id)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := s.Store.Changes(ctx, place.N, place.Folded)
+	if err != nil {
+		return nil, fmt.Errorf("read the changes of a list: %w", err)
+	}
+	now := &state{folded: place.Folded, seq: place.Folded, members: place.Members}
+	now.on(changes)
+	if err := now.setFile(s.Dir, place.File); err != nil {
+		return nil, err
+	}
+	if s.rolls.count >= mostRolls {
+		s.evict()
+	}
+	r := &roll{owner: o, id: id, n: place.N}
+	r.now.Store(now)
+	r.used.Store(s.rolls.clock.Add(1))
+	s.rolls.byID.Store(id, r)
+	s.rolls.count++
+	return r, nil
+}
+
+// evict drops the roll that was not asked for longest and that nobody changes.
+// Who still reads it reads on. rolls.mu is held.
+func (s *Service) evict() {
+	var all []*roll
+	s.rolls.byID.Range(func(_, r any) bool { all = append(all, r.(*roll)); return true })
+	sort.Slice(all, func(i, j int) bool { return all[i].used.Load() < all[j].used.Load() })
+	for _, r := range all {
+		if !r.rebuild.TryLock() {
+			continue
+		}
+		free := r.change.TryLock()
+		if free {
+			s.drop(r)
+			r.change.Unlock()
+		}
+		r.rebuild.Unlock()
+		if free {
+			return
+		}
+	}
+}
+
+// forget puts a roll out of use, so that the list is read anew when it is asked
+// for again. change is held.
+func (s *Service) forget(r *roll) {
+	s.rolls.mu.Lock()
+	defer s.rolls.mu.Unlock()
+	s.drop(r)
+}
+
+func (s *Service) drop(r *roll) {
+	if r.gone {
+		return
+	}
+	r.gone = true
+	s.rolls.byID.Delete(r.id)
+	s.rolls.count--
+}
+
+// filter tells which hashes are surely not among the changes: a Bloom filter of
+// two bits a hash, with 64 or more bits for each change. Bits are set by one
+// goroutine and read by any; as they are set before the state that needs them is
+// seen, a reader misses none that it needs.
+type filter []atomic.Uint64
+
+const leastFilter = 16 // words
+
+func filterOf(changes []*Change) filter {
+	words := leastFilter
+	for words < 2*len(changes) {
+		words *= 2
+	}
+	f := make(filter, words)
+	for _, c := range changes {
+		hash, _ := address.Hash([]byte(c.Key))
+		f.add(hash)
+	}
+	return f
+}
+
+// full says whether the filter is too small for so many changes.
+func (f filter) full(changes int) bool { return len(f) < max(changes, leastFilter) }
+
+func (f filter) add(hash uint64) {
+	for _, bit := range f.bits(hash) {
+		f[bit/64].Or(1 << (bit % 64))
+	}
+}
+
+func (f filter) has(hash uint64) bool {
+	for _, bit := range f.bits(hash) {
+		if f[bit/64].Load()&(1<<(bit%64)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (f filter) bits(hash uint64) [2]uint32 {
+	mask := uint32(64*len(f) - 1)
+	return [2]uint32{uint32(hash) & mask, uint32(hash>>32) & mask}
+}
