@@ -10,55 +10,102 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/gzip"
 )
 
-// files are the same addresses in the form that each program reads.
+// files are the same lines in the form that each program reads.
 type files struct {
-	csv   string // for Sesame: a header and an address a line
-	plain string // for sort
+	dir   string // that all of them lie in
+	csv   string // for Sesame, sort and DuckDB: a header, then an address a line
+	gzip  string // csv, compressed by klauspost/compress with gzipLevel
 	table string // for postmap: "address OK" a line
 
-	rows    int
-	size    int64    // bytes of plain
-	samples []string // some of the addresses, the first and the last among them
+	lines      int // the header does not count
+	added      int // different addresses, which are what a new list has after the import
+	duplicates int // lines whose address an earlier line had
+	bad        int // lines that are no address, all different
+	notUTF8    int // of bad, those that are not text either
+
+	csvSize, gzipSize int64    // bytes
+	samples           []string // some of the addresses, the first among them
 }
 
-// writeFiles makes the folder dir and writes rows addresses into it, all
-// different, in no order, the same for the same seed.
-func writeFiles(dir string, rows int, seed uint64) (f files, err error) {
+// gzipLevel is the level that gzip has when it is not told another.
+const gzipLevel = 6
+
+// writeFiles makes the folder dir and writes lines into it, in no order, the same
+// for the same seed. Clean ones are all different addresses. Of dirty ones a tenth
+// repeats earlier lines, and one in a hundred is no address.
+func writeFiles(dir string, lines int, dirty bool, seed uint64) (f files, err error) {
 	f = files{
-		csv: filepath.Join(dir, "addresses.csv"), plain: filepath.Join(dir, "addresses"), table: filepath.Join(dir, "table"), rows: rows,
+		dir: dir, csv: filepath.Join(dir, "addresses.csv"), gzip: filepath.Join(dir, "addresses.csv.gz"), table: filepath.Join(dir, "table"), lines: lines,
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return f, err
 	}
-	var outs [3]*bufio.Writer
-	for i, name := range []string{f.csv, f.plain, f.table} {
-		file, err := os.Create(name)
-		if err != nil {
+	var outs [3]*os.File
+	for i, name := range []string{f.csv, f.gzip, f.table} {
+		if outs[i], err = os.Create(name); err != nil {
 			return f, err
 		}
-		defer file.Close()
-		outs[i] = bufio.NewWriterSize(file, 1<<20)
+		defer outs[i].Close()
 	}
-	csv, plain, table := outs[0], outs[1], outs[2]
+	packer, err := gzip.NewWriterLevel(outs[1], gzipLevel)
+	if err != nil {
+		return f, err
+	}
+	csv, table := bufio.NewWriterSize(io.MultiWriter(outs[0], packer), 1<<20), bufio.NewWriterSize(outs[2], 1<<20)
 
-	fmt.Fprintln(csv, "address")
-	people := newPeople(seed, rows)
-	for i := range rows {
-		a := people.next()
-		f.size += int64(len(a)) + 1
+	csv.WriteString("address\n")
+	people := newPeople(seed, lines)
+	var earlier []string // addresses that a duplicate may repeat
+	for i := range lines {
+		var a []byte
+		switch roll := people.random.IntN(100); {
+		case dirty && roll == 0:
+			a = people.bad()
+			f.bad++
+			if !utf8.Valid(a) {
+				f.notUTF8++
+			}
+		case dirty && roll <= 10 && len(earlier) > 0:
+			a = []byte(people.pick(earlier))
+			f.duplicates++
+		default:
+			a = people.next()
+			f.added++
+			if len(earlier) < 1<<16 {
+				earlier = append(earlier, string(a))
+			} else if people.random.IntN(8) == 0 {
+				earlier[people.random.IntN(len(earlier))] = string(a)
+			}
+			if len(f.samples) <= 5*i/lines {
+				f.samples = append(f.samples, string(a))
+			}
+		}
 		csv.Write(a)
 		csv.WriteByte('\n')
-		plain.Write(a)
-		plain.WriteByte('\n')
 		table.Write(a)
-		io.WriteString(table, " OK\n")
-		if i%(rows/5) == 0 || i == rows-1 {
-			f.samples = append(f.samples, string(a))
-		}
+		table.WriteString(" OK\n")
 	}
-	return f, errors.Join(csv.Flush(), plain.Flush(), table.Flush()) // each gives the first error of its file
+	if err := errors.Join(csv.Flush(), packer.Close(), table.Flush()); err != nil { // each gives the first error of its file
+		return f, err
+	}
+	if f.csvSize, err = fileSize(f.csv); err != nil {
+		return f, err
+	}
+	f.gzipSize, err = fileSize(f.gzip)
+	return f, err
+}
+
+func fileSize(name string) (int64, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // people makes up addresses. Three in five are at one of a few large providers,
@@ -72,14 +119,13 @@ type people struct {
 
 	// seen has a bit for each hash of an address that was given. An address whose
 	// bit is taken is not given, so there are no duplicates, though a few addresses
-	// are passed over for nothing. It is this and not a map because Linux counts
-	// the memory of the process that starts a program as the program's.
+	// are passed over for nothing. A map would take far more memory.
 	seen []uint64
 }
 
-func newPeople(seed uint64, rows int) *people {
-	p := &people{random: rand.New(rand.NewPCG(seed, 0)), large: providers, seen: make([]uint64, rows)}
-	for range 1000 + rows/20 {
+func newPeople(seed uint64, lines int) *people {
+	p := &people{random: rand.New(rand.NewPCG(seed, 0)), large: providers, seen: make([]uint64, lines)}
+	for range 1000 + lines/20 {
 		name := p.pick(trades)
 		if p.random.IntN(2) == 0 {
 			name += "-"
@@ -128,6 +174,31 @@ func (p *people) next() []byte {
 			return p.line
 		}
 	}
+}
+
+// bad gives a line that no list takes, different from all others, until the next
+// call of it or of next.
+func (p *people) bad() []byte {
+	a := string(p.next())
+	local, domain, _ := strings.Cut(a, "@")
+	p.line = p.line[:0]
+	switch p.random.IntN(7) {
+	case 0:
+		p.line = fmt.Appendf(p.line, "%s@@%s", local, domain)
+	case 1:
+		p.line = fmt.Appendf(p.line, "%s %s", local, domain)
+	case 2:
+		p.line = fmt.Appendf(p.line, ".%s", a)
+	case 3:
+		p.line = fmt.Appendf(p.line, "mailto:%s", a)
+	case 4:
+		p.line = fmt.Appendf(p.line, "%s\xe9@%s", local, domain) // an é of Latin-1
+	case 5:
+		p.line = fmt.Appendf(p.line, "\"%s", a) // a quote that nothing closes
+	case 6:
+		p.line = fmt.Appendf(p.line, ",%s", a) // in the second column
+	}
+	return p.line
 }
 
 func (p *people) pick(from []string) string { return from[p.random.IntN(len(from))] }

@@ -37,7 +37,7 @@ func profile(ctx context.Context, w wants, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := writeFiles(dir, w.rows, w.seed)
+	f, err := writeFiles(filepath.Join(dir, "files"), w.rows[0], false, w.seed)
 	if err != nil {
 		return fmt.Errorf("make the addresses: %w", err)
 	}
@@ -46,21 +46,28 @@ func profile(ctx context.Context, w wants, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop(context.Background())) }()
+	calls := newClient(s.URL)
+	list, err := calls.createList(ctx, "bench")
+	if err != nil {
+		return err
+	}
+	job, err := calls.upload(ctx, list, f.csv)
+	if err != nil {
+		return err
+	}
 	out, err := os.Create(w.pprof)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	got, err := importOnce(ctx, s.URL, f, func(imported func() error) error {
-		if err := pprof.StartCPUProfile(out); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-		return imported()
-	})
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return err
+	}
+	took, err := calls.runJob(ctx, job, f)
+	pprof.StopCPUProfile()
 	if err != nil {
 		return err
 	}
-	say("%d rows in %.2f s; look at it with `go tool pprof -http=: %s`", w.rows, got.took.Seconds(), w.pprof)
-	return nil
+	say("%d rows in %.2f s; look at it with `go tool pprof -http=: %s`", f.lines, took.Seconds(), w.pprof)
+	return calls.checkMembers(ctx, list, f.samples)
 }

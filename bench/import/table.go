@@ -18,15 +18,45 @@ import (
 	"golang.org/x/text/message"
 )
 
-// table is everything that was measured; the runs of all things are in step.
+// table is everything that was measured.
 type table struct {
-	rows  int
-	bytes int64 // of the addresses of all runs, line feeds included
-
-	sesame, sort, postmap []figures
+	groups []*group // of each number of lines the same four, in the same order
+	shared shared
+	duckDB string       // its version
+	raw    bytes.Buffer // each measurement, a line each
 }
 
-// print prints the table, and writes it to a file in the folder results too.
+// group is what was measured of one kind of file; the runs of all things are in
+// step.
+type group struct {
+	lines         int
+	dirty, packed bool
+	size          int64 // bytes of the files of all runs
+
+	sesame, sort, postmap, duckDB []figures
+}
+
+var english = message.NewPrinter(language.English) // groups digits
+
+func (g *group) name() string {
+	name := english.Sprintf("%d clean", g.lines)
+	if g.dirty {
+		name = english.Sprintf("%d dirty", g.lines)
+	}
+	if g.packed {
+		return name + " gzip"
+	}
+	return name + " plain"
+}
+
+// note tells a measurement, and keeps it for the file.
+func (t *table) note(format string, args ...any) {
+	say(format, args...)
+	fmt.Fprintf(&t.raw, format+"\n", args...)
+}
+
+// print prints the table, and writes it to a file in the folder results, with each
+// measurement.
 func (t *table) print(ctx context.Context, results string) error {
 	commit, err := printed(ctx, "git", "describe", "--always", "--dirty", "--exclude=*")
 	if err != nil {
@@ -37,7 +67,7 @@ func (t *table) print(ctx context.Context, results string) error {
 	if err != nil {
 		return err
 	}
-	text := fmt.Appendf(nil, "Import benchmark of %s at commit %s\n%s\n\n", date, commit, facts)
+	text := fmt.Appendf(nil, "Import benchmark of %s at commit %s\n%s, DuckDB %s\n\n", date, commit, facts, t.duckDB)
 	text = append(text, t.text()...)
 	if _, err := os.Stdout.Write(text); err != nil || results == "" {
 		return err
@@ -45,72 +75,149 @@ func (t *table) print(ctx context.Context, results string) error {
 	if err := os.MkdirAll(results, 0o755); err != nil {
 		return err
 	}
+	text = fmt.Appendf(text, "\nEach measurement\n\n%s", t.raw.Bytes())
 	return os.WriteFile(filepath.Join(results, "import-"+date+"-"+commit+".txt"), text, 0o644)
 }
 
 func (t *table) text() []byte {
 	var b bytes.Buffer
-	p := message.NewPrinter(language.English) // groups digits
-	rows := float64(t.rows)
-	p.Fprintf(&b, "%d different addresses in random order, %.1f bytes a line. Runs: %d, each with fresh\naddresses and folders. Figures are the median (least–greatest).\n\n",
-		t.rows, float64(t.bytes)/rows/float64(len(t.sesame)), len(t.sesame))
-
-	const line = "%-18s %-31s %-31s %s\n"
-	fmt.Fprintf(&b, line, "", "Sesame", "LC_ALL=C sort -u", "postmap lmdb:")
-	for _, row := range []struct {
-		name   string
-		format string
-		figure func(figures) float64
-	}{
-		{"seconds", "%.2f", func(f figures) float64 { return f.took.Seconds() }},
-		{"rows/s", "%.0f", func(f figures) float64 { return rows / f.took.Seconds() }},
-		{"CPU seconds", "%.2f", func(f figures) float64 { return f.cpu.Seconds() }},
-		{"peak memory, MiB", "%.0f", func(f figures) float64 { return float64(f.peak) / (1 << 20) }},
-		{"disk, bytes/row", "%.1f", func(f figures) float64 { return float64(f.disk) / rows }},
-	} {
-		fmt.Fprintf(&b, line, row.name, spread(p, row.format, t.sesame, row.figure),
-			spread(p, row.format, t.sort, row.figure), spread(p, row.format, t.postmap, row.figure))
+	const line = "%-16s %-22s %10s %8s %9s %10s %11s   %s\n"
+	fmt.Fprintf(&b, line, "", "seconds", "lines/s", "CPU s", "peak MiB", "anon. MiB", "bytes/line", "Sesame's seconds to these")
+	for _, g := range t.groups {
+		lines := float64(g.lines)
+		english.Fprintf(&b, "\n%s, %.1f bytes a line, runs: %d\n", g.name(), float64(g.size)/lines/float64(len(g.sesame)), len(g.sesame))
+		for i, runs := range [][]figures{g.sesame, g.sort, g.postmap, g.duckDB} {
+			took := each(runs, seconds)
+			middle := func(format string, of func(figures) float64) string {
+				return english.Sprintf(format, median(each(runs, of)))
+			}
+			anonymous, ratio := "–", spread(ratios(g.sesame, runs))
+			if i == 0 {
+				anonymous, ratio = middle("%.0f", func(f figures) float64 { return mebibytes(f.anonymous) }), "–"
+			}
+			fmt.Fprintf(&b, line, []string{"  Sesame", "  sort -u", "  postmap lmdb:", "  DuckDB"}[i],
+				spread(took), english.Sprintf("%.0f", lines/median(took)),
+				middle("%.2f", func(f figures) float64 { return f.cpu.Seconds() }),
+				middle("%.0f", func(f figures) float64 { return mebibytes(f.peak) }), anonymous,
+				middle("%.1f", func(f figures) float64 { return float64(f.disk) / lines }), ratio)
+		}
 	}
 
-	fmt.Fprintf(&b, "\nSesame's rows/s to those of sort -u:  %s\n", ratio(p, t.sesame, t.sort))
-	fmt.Fprintf(&b, "Sesame's rows/s to those of postmap:  %s\n", ratio(p, t.sesame, t.postmap))
-	fmt.Fprintf(&b, "Upload of the file, not in the above: %s s\n",
-		spread(p, "%.2f", t.sesame, func(f figures) float64 { return f.upload.Seconds() }))
+	s := t.shared
+	alone := t.groups[len(t.groups)-4].sesame // clean and plain
+	const call = "%-40s %-14s %6s %9s %9s %9s\n"
+	english.Fprintf(&b, "\nA call every %d ms, %d clean plain\n\n", callEvery.Milliseconds(), s.lines)
+	fmt.Fprintf(&b, call, "", "", "calls", "p50, ms", "p99, ms", "max, ms")
+	row := func(name, when string, took []time.Duration) {
+		fmt.Fprintf(&b, call, name, when, fmt.Sprint(len(took)), fmt.Sprintf("%.2f", quantile(took, 0.5)),
+			fmt.Sprintf("%.2f", quantile(took, 0.99)), fmt.Sprintf("%.2f", quantile(took, 1)))
+	}
+	for i, name := range callNames {
+		row(name, "during import", s.during[i])
+		row("", "idle", s.idle[i])
+	}
+	english.Fprintf(&b, "\nSeconds of one import alone: %s; beside these calls: %.2f; of two at the same time: %.2f and %.2f,\ntheir server's peak %.0f MiB, anonymous %.0f MiB.\n",
+		spread(each(alone, seconds)), s.beside.Seconds(), s.both[0].Seconds(), s.both[1].Seconds(), mebibytes(s.peak), mebibytes(s.anonymous))
 
-	b.WriteString(`
-Sesame:  from StartAddressListImportJob to COMPLETED, through the API. Checks each address, makes it a member
-         beside those the list has, durably with each batch, and can be resumed. Memory and CPU are the
-         server's; disk is its whole data folder after it stopped.
-sort -u: sorts into a file, on all cores, never durable.
-postmap: makes an LMDB table, durable at the end. Its map size is set large enough for it not to start again.
+	b.WriteString("\nTargets: the medians that come worst off\n\n")
+	t.writeTargets(&b)
+	fmt.Fprintf(&b, `
+Seconds and ratios are the median (least–greatest) of the runs, the other figures the median. Each run has
+fresh addresses and folders.
+clean:    different addresses in random order.
+dirty:    a tenth of the lines repeat earlier ones, and one in a hundred is no address, in seven ways.
+gzip:     the same lines, compressed beforehand by klauspost/compress, level %d.
+Sesame:   from StartAddressListImportJob to COMPLETED and the report, through the API, on a new server. Checks
+          each address, makes it a member of a new list, durably, and reports each line that is none; the report's
+          counts are checked. Memory and CPU are the server's. Peak (VmHWM) counts pages of mapped files, anon.
+          (RssAnon, looked at every %d ms) does not. Disk is its whole data folder after it stopped.
+sort -u:  LC_ALL=C, sorts the same file into another, with its own choice of memory and threads; never durable. Of
+          gzip: gzip -dc FILE | sort -u, the CPU of both, and the memory of the larger.
+postmap:  makes an LMDB table, durable at the end. Its map size is set large enough for it not to start again. It
+          reads no gzip: there its figures are those of the unpacked table. Its table of dirty lines has the bad
+          lines too, but for those with an unclosed quote; duplicates are passed over without a warning (-w).
+DuckDB:   CREATE TABLE AS SELECT DISTINCT from the same file, then CHECKPOINT, in a database on disk, from its
+          process's start to its end. Two threads, its own choice of memory. Bad lines are rows too, but for those
+          that are not UTF-8.
+Calls:    by the SDK, from the same machine, none waiting for another. Every other RegisterMember goes into the list
+          that is imported into, and so does each look-up, of a member from before. Idle is afterwards.
 Where the seconds are far above the CPU seconds, a program waited: for the disk, or for the CPU if something
 else was running.
-`)
+`, gzipLevel, askEvery.Milliseconds())
 	return b.Bytes()
 }
 
-// spread gives the median of a figure and between what it lies.
-func spread(p *message.Printer, format string, runs []figures, figure func(figures) float64) string {
+// value is a figure of something.
+type value struct {
+	of string
+	is float64
+}
+
+// writeTargets says which targets were met.
+func (t *table) writeTargets(b *bytes.Buffer) {
+	var toSort, toPostmap, growth, peak []value
+	last := t.groups[len(t.groups)-4:] // those of the most lines
+	for _, g := range t.groups {
+		toSort = append(toSort, value{g.name(), median(ratios(g.sesame, g.sort))})
+		toPostmap = append(toPostmap, value{g.name(), median(ratios(g.sesame, g.postmap))})
+	}
+	for i, g := range last {
+		peak = append(peak, value{g.name(), median(each(g.sesame, func(f figures) float64 { return mebibytes(f.peak) }))})
+		fewest := t.groups[i]
+		growth = append(growth, value{g.name(), median(each(g.sesame, seconds)) / median(each(fewest.sesame, seconds))})
+	}
+	target := func(what, format string, most float64, values []value) {
+		worst := slices.MaxFunc(values, func(a, b value) int { return cmp.Compare(a.is, b.is) })
+		verdict := "MISS" // also when there is no figure
+		if worst.is <= most {
+			verdict = "pass"
+		}
+		fmt.Fprintf(b, "%s  "+format+", at most "+format+": %s (%s)\n", verdict, worst.is, most, what, worst.of)
+	}
+	target("Sesame's seconds to those of sort -u", "%.2f", 2.5, toSort)
+	target("Sesame's seconds to those of postmap", "%.2f", 1, toPostmap)
+	if more := float64(last[0].lines) / float64(t.groups[0].lines); more > 1 {
+		target(english.Sprintf("Sesame's seconds to those of %d lines", t.groups[0].lines), "%.1f", 1.2*more, growth)
+	}
+	target("Sesame's peak memory, MiB", "%.0f", 400, peak)
+	target("p99 of RegisterMember during an import, ms", "%.1f", 100, []value{
+		{"into another list", quantile(t.shared.during[registerOther], 0.99)}, {"into the same list", quantile(t.shared.during[registerSame], 0.99)},
+	})
+}
+
+func seconds(f figures) float64 { return f.took.Seconds() }
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// each gives one figure of each run.
+func each(runs []figures, of func(figures) float64) []float64 {
 	var all []float64
 	for _, f := range runs {
-		all = append(all, figure(f))
+		all = append(all, of(f))
 	}
-	return medianOf(p, format, all)
+	return all
 }
 
-// ratio gives how much faster a was than b, run by run.
-func ratio(p *message.Printer, a, b []figures) string {
+// ratios gives the seconds of a to those of b, run by run.
+func ratios(a, b []figures) []float64 {
 	var all []float64
 	for i := range a {
-		all = append(all, b[i].took.Seconds()/a[i].took.Seconds())
+		all = append(all, seconds(a[i])/seconds(b[i]))
 	}
-	return medianOf(p, "%.2f", all)
+	return all
 }
 
-func medianOf(p *message.Printer, format string, all []float64) string {
-	slices.SortFunc(all, cmp.Compare[float64])
-	middle := (all[(len(all)-1)/2] + all[len(all)/2]) / 2
-	return p.Sprintf(format+" ("+format+"–"+format+")", middle, all[0], all[len(all)-1])
+func median(all []float64) float64 {
+	sorted := slices.Sorted(slices.Values(all))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// spread gives the median of figures and between what they lie.
+func spread(all []float64) string {
+	if len(all) == 1 {
+		return fmt.Sprintf("%.2f", all[0])
+	}
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", median(all), slices.Min(all), slices.Max(all))
 }
 
 // machine gives what the figures depend on, and nothing that names the machine.
@@ -132,12 +239,16 @@ func machine(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	gzip, err := printed(ctx, "gzip", "--version")
+	if err != nil {
+		return "", err
+	}
 	postfix, err := printed(ctx, "postconf", "-d", "-h", "mail_version")
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d cores (%s), %.0f GiB memory, %s, %s; %s, Postfix %s",
-		runtime.NumCPU(), runtime.GOARCH, kib/(1<<20), kernel, runtime.Version(), sort, postfix), nil
+	return fmt.Sprintf("%d cores (%s), %.0f GiB memory, %s, %s; %s, %s, Postfix %s",
+		runtime.NumCPU(), runtime.GOARCH, kib/(1<<20), kernel, runtime.Version(), sort, gzip, postfix), nil
 }
 
 // printed gives the first line that a command prints.
