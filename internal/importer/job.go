@@ -115,7 +115,7 @@ type Store interface {
 	Uploadable(ctx context.Context, id string) error
 	// AttachUpload makes object what the job will import and gives the object
 	// it was before, if any. ErrNotFound, ErrStarted.
-	AttachUpload(ctx context.Context, id, object string, size int64) (previous string, err error)
+	AttachUpload(ctx context.Context, id, object string, size int64, now time.Time) (previous string, err error)
 	// RefusedObject gives the object that lists a job's refused lines, whoever owns
 	// it. ErrNotFound when there is none.
 	RefusedObject(ctx context.Context, id string) (object string, err error)
@@ -146,8 +146,8 @@ type Store interface {
 	Publish(ctx context.Context, l jobs.Lease, m *lists.Move, p Progress, now time.Time) error
 	// FinishJob ends the job otherwise.
 	FinishJob(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, now time.Time) error
-	// Retire takes from at most n jobs that ended or, never started, were made before
-	// a time what they have uploaded and their lists of refused lines, and gives the
+	// Retire takes from at most n jobs that ended or, never started, got their upload
+	// before a time what they have uploaded and their lists of refused lines, and gives the
 	// objects' keys.
 	Retire(ctx context.Context, before time.Time, n int) (objects []string, err error)
 }

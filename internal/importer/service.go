@@ -110,7 +110,7 @@ func (s *Service) Upload(ctx context.Context, jobID string, body io.Reader, chec
 	if err != nil {
 		return err
 	}
-	previous, err := s.Store.AttachUpload(ctx, jobID, object, size)
+	previous, err := s.Store.AttachUpload(ctx, jobID, object, size, s.Now())
 	if err != nil {
 		s.discardUnneeded(object)
 		return err
@@ -225,9 +225,10 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		}
 		// The job may not be ours any more, and a commit that seemed to fail may have
 		// succeeded: then it has ended, and the lease with it.
-		if err = s.Store.RenewLease(ctx, lease, s.Now().Add(leaseFor), r.shown()); err != nil {
+		if err = r.renew(ctx); err != nil {
 			continue
 		}
+		r.job.Progress = r.shown()
 		err = r.underLease(ctx)
 	}
 
@@ -237,6 +238,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	case err == nil:
 	case errors.Is(err, jobs.ErrLeaseLost):
 		log.Info("an import was stopped or taken over")
+		s.discardUnneeded(job.Object) // its end may have been noted with an error
 		return
 	case ctx.Err() != nil: // the server stops; whoever claims the job next resumes it
 		if err := s.Store.ReleaseLease(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {

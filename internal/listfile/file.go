@@ -205,7 +205,7 @@ func (f *File) leafOf(key []byte) (at uint64, err error) {
 		}
 		at = child
 	}
-	if at < headerSize || at >= f.leavesEnd {
+	if at >= f.leavesEnd {
 		return 0, f.damaged("the way to a leaf at %d", at)
 	}
 	return at, nil
@@ -217,9 +217,6 @@ const leastLeaf = 7
 // leaf gives the rows of the leaf at a place before the end of the leaves, and
 // where it ends.
 func (f *File) leaf(at uint64) (rows []byte, end uint64, err error) {
-	if f.leavesEnd-at < leastLeaf {
-		return nil, 0, f.damaged("the end of the leaves, after %d", at)
-	}
 	end = at + uint64(binary.LittleEndian.Uint16(f.data[at:]))
 	if end > f.leavesEnd || end-at < leastLeaf {
 		return nil, 0, f.damaged("the length of the leaf at %d", at)

@@ -80,6 +80,9 @@ func write(t fataler, dir string, rows []Row) string {
 	if got != want {
 		t.Fatalf("Close gives %+v, want %+v", got, want)
 	}
+	if got := open(t, path).Summary(); got != want {
+		t.Fatalf("the file's summary is %+v, want %+v", got, want)
+	}
 	return path
 }
 
@@ -223,7 +226,7 @@ func TestModel(t *testing.T) {
 
 // manyRows look like addresses.
 var manyRows = sync.OnceValue(func() []Row {
-	rows := make([]Row, 4*leafRows*indexChildren*indexChildren+1)
+	rows := make([]Row, 100_000)
 	for i := range rows {
 		rows[i] = Row{Key: fmt.Appendf(nil, "anna.berg%07d@mail%d.example", i, i%3), Created: 1_780_000_000_000 + int64(i/1000)}
 		if i%10 == 0 {
@@ -243,7 +246,7 @@ func TestSizes(t *testing.T) {
 	for n, height := range map[int]int{
 		0: 0, 1: 0, leafRows - 1: 0, leafRows: 0, leafRows + 1: 1,
 		block - 1: 1, block: 1, block + 1: 2, 2*block - 1: 2, 2 * block: 2, 2*block + 1: 2,
-		block * indexChildren: 2, block*indexChildren + 1: 3, 4*block*indexChildren + 1: 3,
+		block*indexChildren - 1: 2, block * indexChildren: 2, block*indexChildren + 1: 3,
 	} {
 		rows := numbered(n)
 		f := open(t, write(t, t.TempDir(), rows))
@@ -528,24 +531,26 @@ func TestFilterSize(t *testing.T) {
 			t.Errorf("%d rows: %d bytes, want %d", rows, got, want)
 		}
 	}
-	// More rows than were announced are no error, and all are found.
-	w, err := Create(filepath.Join(t.TempDir(), "list"), Bounds{Exact: -1, Patterns: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := numbered(1000)
-	for _, r := range rows {
-		hash, kind := hashOf(r.Key)
-		if err := w.Add(r, hash, kind); err != nil {
+	// More rows than were announced are no error, nor are fewer, and all are found.
+	for _, bounds := range []Bounds{{Exact: -1, Patterns: -1}, {Exact: 6_000_000}} {
+		w, err := Create(filepath.Join(t.TempDir(), "list"), bounds)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if _, err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f := open(t, w.path)
-	for _, r := range rows {
-		checkFind(t, f, rows, r.Key)
+		rows := numbered(1000)
+		for _, r := range rows {
+			hash, kind := hashOf(r.Key)
+			if err := w.Add(r, hash, kind); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f := open(t, w.path)
+		for _, r := range rows {
+			checkFind(t, f, rows, r.Key)
+		}
 	}
 }
 

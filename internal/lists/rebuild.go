@@ -129,6 +129,11 @@ func (s *Service) rollToRebuild(ctx context.Context, o Owner, id string) (*roll,
 
 // move puts a list on the file that w has written.
 func (s *Service) move(ctx context.Context, r *roll, w *merge, name string) error {
+	after := &state{}
+	if err := after.setFile(s.Dir, name); err != nil {
+		s.removeFile(name)
+		return err
+	}
 	r.change.Lock()
 	defer r.change.Unlock()
 	if r.gone {
@@ -136,18 +141,16 @@ func (s *Service) move(ctx context.Context, r *roll, w *merge, name string) erro
 		return ErrMoved
 	}
 	last := r.now.Load()
-	after := &state{folded: w.before.seq, seq: last.seq}
+	after.folded, after.seq = w.before.seq, last.seq
 	if w.plan.Mode == Replace {
 		after.folded = last.seq
-	}
-	if err := after.setFile(s.Dir, name); err != nil {
-		return err
 	}
 	after.members = after.file.Summary().Rows
 	after.changes = last.since(after.folded)
 	for _, c := range after.changes {
 		_, inFile, err := after.file.Find([]byte(c.Key))
 		if err != nil {
+			s.removeFile(name)
 			return err
 		}
 		if inFile && c.Removed {
@@ -241,11 +244,14 @@ func (s *Service) Clean(ctx context.Context) error {
 const foldAt = 20_000
 
 // Fold makes new files of the lists with many changes.
-func (s *Service) Fold(ctx context.Context) error {
-	long, err := s.Store.LongLists(ctx, foldAt)
+func (s *Service) Fold(ctx context.Context) error { return s.fold(ctx, foldAt) }
+
+func (s *Service) fold(ctx context.Context, more int64) error {
+	long, err := s.Store.LongLists(ctx, more)
 	if err != nil {
 		return err
 	}
+	var all error
 	for _, l := range long {
 		none := func() (Entry, error) { return Entry{}, io.EOF }
 		commit := func(ctx context.Context, m *Move, _ Tally) error {
@@ -254,10 +260,10 @@ func (s *Service) Fold(ctx context.Context) error {
 		}
 		_, err := s.Rebuild(ctx, l.Owner, l.ID, Plan{Mode: Append, Next: none, Commit: commit, Stop: ctx.Err})
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrMoved) {
-			return fmt.Errorf("make a new file of a list's members: %w", err)
+			all = errors.Join(all, fmt.Errorf("make a new file of a list's members: %w", err)) // the other lists need theirs too
 		}
 	}
-	return nil
+	return all
 }
 
 // merge is one rebuild's merging of members and entries.

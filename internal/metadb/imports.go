@@ -102,7 +102,7 @@ func (db *DB) Uploadable(ctx context.Context, id string) error {
 }
 
 // AttachUpload is importer.Store's.
-func (db *DB) AttachUpload(ctx context.Context, id, object string, size int64) (previous string, err error) {
+func (db *DB) AttachUpload(ctx context.Context, id, object string, size int64, now time.Time) (previous string, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		var status jobs.Status
 		err := tx.QueryRow("SELECT object, status FROM import_jobs WHERE id = ?", id).Scan(&previous, &status)
@@ -114,7 +114,7 @@ func (db *DB) AttachUpload(ctx context.Context, id, object string, size int64) (
 		case status != jobs.Created:
 			return importer.ErrStarted
 		}
-		_, err = tx.Exec("UPDATE import_jobs SET object = ?, size = ? WHERE id = ?", object, size, id)
+		_, err = tx.Exec("UPDATE import_jobs SET object = ?, size = ?, uploaded = ? WHERE id = ?", object, size, millis(now), id)
 		return err
 	})
 	return previous, err
@@ -286,8 +286,8 @@ func (db *DB) Retire(ctx context.Context, before time.Time, n int) (objects []st
 	err = db.tx(ctx, func(tx *sql.Tx) error {
 		// The conditions are import_jobs_to_retire's, so that jobs with nothing left are not looked at.
 		rows, err := tx.Query(`SELECT id, object, refused_object FROM import_jobs
-			WHERE status <> 'PROCESSING' AND object || refused_object <> '' AND max(created, completed) < ?
-			ORDER BY max(created, completed) LIMIT ?`, millis(before), n)
+			WHERE status <> 'PROCESSING' AND object || refused_object <> '' AND max(uploaded, completed) < ?
+			ORDER BY max(uploaded, completed) LIMIT ?`, millis(before), n)
 		if err != nil {
 			return err
 		}

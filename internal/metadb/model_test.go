@@ -2,20 +2,19 @@ package metadb
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"sesame/internal/address"
 	"sesame/internal/importer"
 	"sesame/internal/importfile"
 	"sesame/internal/jobs"
@@ -23,7 +22,7 @@ import (
 )
 
 // modelCheck does the same random things to a store and to plain Go values, and
-// looks at both after each.
+// looks at both after every few.
 func modelCheck(t *testing.T, open opener) {
 	rapid.Check(t, func(r *rapid.T) {
 		s, reopen := open(t)
@@ -33,31 +32,35 @@ func modelCheck(t *testing.T, open opener) {
 			m.underWay(r)
 		}
 		r.Repeat(map[string]func(*rapid.T){
-			"":             m.compare,
-			"CreateList":   m.createList,
-			"DeleteList":   m.deleteList,
-			"PurgeMembers": m.purge,
-			"SetTags":      m.setTags,
-			"AddMember":    m.addMember,
-			"AddMember 2":  m.addMember, // the commonest thing is done more often
-			"RemoveMember": m.removeMember,
-			"Members":      m.someMembers,
-			"FindMembers":  m.find,
-			"CreateJob":    m.createJob,
-			"Uploadable":   m.uploadable,
-			"AttachUpload": m.attach,
-			"ObjectNeeded": m.needed,
-			"StartJob":     m.startJob,
-			"StopJob":      m.stopJob,
-			"ClaimJob":     m.claim,
-			"RenewLease":   m.renew,
-			"ReleaseLease": m.release,
-			"Reserve":      m.reserve,
-			"ApplyBatch":   m.apply,
-			"FinishJob":    m.finish,
-			"time passes":  m.pass,
-			"restart":      func(r *rapid.T) { m.store = reopen() },
+			"":              m.compareSometimes,
+			"CreateList":    m.createList,
+			"DeleteList":    m.deleteList,
+			"SetTags":       m.setTags,
+			"Place":         m.somePlace,
+			"AddChange":     m.addChange,
+			"AddChange 2":   m.addChange, // the commonest thing is done more often
+			"Changes":       m.someChanges,
+			"Move":          m.move,
+			"PurgeChanges":  m.purge,
+			"LongLists":     m.longLists,
+			"CreateJob":     m.createJob,
+			"Uploadable":    m.uploadable,
+			"AttachUpload":  m.attach,
+			"RefusedObject": m.refusedObject,
+			"ObjectNeeded":  m.needed,
+			"StartJob":      m.startJob,
+			"StopJob":       m.stopJob,
+			"ClaimJob":      m.claim,
+			"RenewLease":    m.renew,
+			"NoteRead":      m.noteRead,
+			"ReleaseLease":  m.release,
+			"Publish":       m.publish,
+			"FinishJob":     m.finish,
+			"Retire":        m.retire,
+			"time passes":   m.pass,
+			"restart":       func(r *rapid.T) { m.store = reopen() },
 		})
+		m.compare(r)
 	})
 }
 
@@ -66,26 +69,58 @@ type model struct {
 	ctx   context.Context
 	now   time.Time
 	ids   int
+	steps int
 
 	lists   []*modelList // in order of id
 	jobs    []*modelJob  // in order of id
 	tokens  map[modelToken]modelAnswer
 	leases  []jobs.Lease // every one that was given
-	objects []string     // every one that was uploaded
+	objects []string     // every one that a job had
 	goneIDs []string     // of lists and jobs that are gone
+	numbers []int64      // of every list that there ever was
 }
 
 type modelList struct {
 	lists.List
-	members map[string]lists.Member
+	place   lists.Place
+	changes []lists.Change // that were not purged
+}
+
+// since gives the changes after the one with a number.
+func (l *modelList) since(after int64) (found []lists.Change) {
+	for _, c := range l.changes {
+		if c.Seq > after {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// last is the number of the last change.
+func (l *modelList) last() int64 {
+	if n := len(l.changes); n > 0 {
+		return l.changes[n-1].Seq
+	}
+	return l.place.Folded // what was purged was in the file
 }
 
 type modelJob struct {
 	importer.Job
-	list     *modelList
-	reserved int64
-	lease    string
-	until    time.Time
+	list  *modelList
+	lease string
+	until time.Time
+
+	uploaded time.Time
+}
+
+// holds are the objects that a job has.
+func (j *modelJob) holds() (objects []string) {
+	for _, object := range []string{j.Object, j.RefusedObject} {
+		if object != "" {
+			objects = append(objects, object)
+		}
+	}
+	return objects
 }
 
 type modelToken struct {
@@ -103,35 +138,65 @@ type modelAnswer struct {
 // Small limits, so that they are met.
 const (
 	modelLists   = 3
-	modelMembers = 6
 	modelTags    = 3
 	modelRunning = 2
 )
 
-var modelEntries = []string{
-	"a@example.com", "A@example.com", "ab@Example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com", "f@example.com",
-	"a*@example.com", "*@example.com", "*.example.com", "a@*.example.com", "example.com", "é@example.com", "É@example.com",
-	"éa@example.com", "\uFF5E@example.com", "\U0001F600@example.com", `"a b"@example.com`, "a_b@example.com", "a%@example.com",
-}
+// progresses are what workers note, with all that JSON tells apart.
+var progresses = rapid.Custom(func(r *rapid.T) importer.Progress {
+	p := importer.Progress{Share: rapid.Float64Range(0, 1).Draw(r, "share"), Read: rapid.Bool().Draw(r, "read")}
+	for _, n := range []*int64{&p.Lines, &p.Imported, &p.Entries, &p.Added, &p.Removed, &p.Members, &p.Over} {
+		*n = rapid.Int64().Draw(r, "count")
+	}
+	codes := rapid.SampledFrom([]string{"empty", "no_domain", "", "\"größe\" <&>"})
+	p.Invalid = rapid.OneOf(rapid.Just(map[string]int64(nil)), rapid.MapOfN(codes, rapid.Int64(), 0, 2)).Draw(r, "invalid")
+	phases := rapid.Custom(func(r *rapid.T) importer.Phase {
+		return importer.Phase{
+			Name: rapid.SampledFrom([]string{importer.Reading, importer.Merging, importer.Storing}).Draw(r, "phase"), Seconds: rapid.Float64Min(0).Draw(r, "seconds"),
+			Rows: rapid.Int64().Draw(r, "rows"), Bytes: rapid.Int64().Draw(r, "bytes"),
+		}
+	})
+	p.Phases = rapid.OneOf(rapid.Just([]importer.Phase(nil)), rapid.SliceOfN(phases, 0, 2)).Draw(r, "phases")
+	return p
+})
 
 // underWay makes a list and a job that is worked on, without which most of what
 // can be done with jobs cannot be done.
 func (m *model) underWay(r *rapid.T) {
 	o := owners.Draw(r, "owner")
-	l := &modelList{List: lists.List{Owner: o, ID: m.id("al"), Name: m.id("name"), Created: m.now, Updated: m.now, Tags: map[string]string{"k": ""}}, members: map[string]lists.Member{}}
+	l := &modelList{List: lists.List{Owner: o, ID: m.id("al"), Name: m.id("name"), Created: m.now, Updated: m.now, Tags: map[string]string{"k": ""}}}
 	_, err := m.store.CreateList(m.ctx, l.List, lists.ClientToken{}, many)
 	is(r, "CreateList", err, nil)
-	j := &modelJob{list: l, Job: importer.Job{Owner: o, ID: m.id("job"), ListID: l.ID, Name: "j", Format: importfile.CSV, Status: jobs.Created, Created: m.now}}
+	m.newList(r, l)
+	j := &modelJob{list: l, Job: m.newJob(r, o, l.ID)}
 	_, _, err = m.store.CreateJob(m.ctx, j.Job, lists.ClientToken{})
 	is(r, "CreateJob", err, nil)
-	m.lists, m.jobs = append(m.lists, l), append(m.jobs, j)
+	m.jobs = append(m.jobs, j)
 	j.Object = "imports/" + m.id(j.ID)
-	_, err = m.store.AttachUpload(m.ctx, j.ID, j.Object, 0)
+	_, err = m.store.AttachUpload(m.ctx, j.ID, j.Object, 0, m.now)
 	is(r, "AttachUpload", err, nil)
 	m.objects = append(m.objects, j.Object)
 	is(r, "StartJob", m.store.StartJob(m.ctx, o, j.ID, many, m.now), nil)
 	j.Status, j.Started = jobs.Processing, m.now
 	m.claim(r)
+}
+
+// newList notes a list that was made, and that its number is new.
+func (m *model) newList(r *rapid.T, l *modelList) {
+	p, err := m.store.Place(m.ctx, l.Owner, l.ID)
+	is(r, "Place", err, nil)
+	if slices.Contains(m.numbers, p.N) {
+		r.Fatalf("the number %d is another list's", p.N)
+	}
+	l.place = lists.Place{N: p.N}
+	m.lists, m.numbers = append(m.lists, l), append(m.numbers, p.N)
+}
+
+func (m *model) newJob(r *rapid.T, o lists.Owner, list string) importer.Job {
+	return importer.Job{
+		Owner: o, ID: m.id("job"), ListID: list, Name: "j", Format: importfile.CSV, Status: jobs.Created, Created: m.now,
+		Mode: rapid.SampledFrom([]lists.Mode{lists.Append, lists.Replace, lists.Remove}).Draw(r, "mode"), DryRun: rapid.Bool().Draw(r, "dry run"),
+	}
 }
 
 func (m *model) id(prefix string) string {
@@ -148,7 +213,10 @@ func is(r *rapid.T, what string, got, want error) {
 
 func same(r *rapid.T, what string, got, want any) {
 	r.Helper()
-	if diff := gocmp.Diff(want, got); diff != "" {
+	if reflect.DeepEqual(got, want) { // much the quicker of the two
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		r.Fatalf("%s (-model +store):\n%s", what, diff)
 	}
 }
@@ -225,6 +293,14 @@ func (m *model) aToken(r *rapid.T, o lists.Owner, operation string) (lists.Clien
 	return t, key, nil
 }
 
+// compareSometimes compares after every sixth step: what is wrong stays wrong,
+// and looking takes longer than doing.
+func (m *model) compareSometimes(r *rapid.T) {
+	if m.steps++; m.steps%6 == 0 {
+		m.compare(r)
+	}
+}
+
 // compare looks at everything that can be read.
 func (m *model) compare(r *rapid.T) {
 	for _, o := range []lists.Owner{ann, bob, anns} {
@@ -238,12 +314,16 @@ func (m *model) compare(r *rapid.T) {
 		}
 		same(r, "the lists", got, want)
 	}
+	var files []string
 	for _, l := range m.lists {
-		members, err := m.store.Members(m.ctx, l.Owner, l.ID, "", "", 100)
-		is(r, "Members", err, nil)
-		same(r, "the members", members, l.sorted(""))
-		if int64(len(members)) != l.List.Members || len(members) > modelMembers {
-			r.Fatalf("%d members in a list that says %d and may hold %d", len(members), l.List.Members, modelMembers)
+		place, err := m.store.Place(m.ctx, l.Owner, l.ID)
+		is(r, "Place", err, nil)
+		same(r, "where the list is", place, l.place)
+		changes, err := m.store.Changes(m.ctx, place.N, place.Folded)
+		is(r, "Changes", err, nil)
+		same(r, "the changes", changes, l.since(place.Folded))
+		if l.place.File != "" {
+			files = append(files, l.place.File)
 		}
 		all, err := m.store.Jobs(m.ctx, l.Owner, l.ID, "", 100)
 		is(r, "Jobs", err, nil)
@@ -255,16 +335,11 @@ func (m *model) compare(r *rapid.T) {
 		}
 		same(r, "the jobs", all, want)
 	}
-}
-
-func (l *modelList) sorted(prefix string) []lists.Member {
-	var sorted []lists.Member
-	for _, key := range slices.Sorted(maps.Keys(l.members)) {
-		if strings.HasPrefix(key, prefix) {
-			sorted = append(sorted, l.members[key])
-		}
-	}
-	return sorted
+	got, err := m.store.Files(m.ctx)
+	is(r, "Files", err, nil)
+	slices.Sort(got)
+	slices.Sort(files)
+	same(r, "the files", got, files)
 }
 
 func (m *model) createList(r *rapid.T) {
@@ -298,7 +373,7 @@ func (m *model) createList(r *rapid.T) {
 	}
 	is(r, "CreateList", err, nil)
 	same(r, "the id", id, l.ID)
-	m.lists = append(m.lists, &modelList{List: l, members: map[string]lists.Member{}})
+	m.newList(r, &modelList{List: l})
 	if token.Token != "" {
 		m.tokens[key] = modelAnswer{l.ID, token.Params, m.now}
 	}
@@ -318,8 +393,8 @@ func (m *model) deleteList(r *rapid.T) {
 			is(r, "DeleteList", err, lists.ErrImportRunning)
 			return
 		}
-		if j.list == l && j.Object != "" {
-			want = append(want, j.Object)
+		if j.list == l {
+			want = append(want, j.holds()...)
 		}
 	}
 	is(r, "DeleteList", err, nil)
@@ -334,11 +409,6 @@ func (m *model) deleteList(r *rapid.T) {
 	})
 	m.lists = slices.DeleteFunc(m.lists, func(other *modelList) bool { return other == l })
 	m.goneIDs = append(m.goneIDs, id)
-}
-
-func (m *model) purge(r *rapid.T) {
-	_, err := m.store.PurgeMembers(m.ctx, rapid.IntRange(1, 5).Draw(r, "n"))
-	is(r, "PurgeMembers", err, nil)
 }
 
 func (m *model) setTags(r *rapid.T) {
@@ -366,105 +436,146 @@ func (m *model) setTags(r *rapid.T) {
 	}
 }
 
-// promised is the room that l's running jobs but one were promised.
-func (m *model) promised(l *modelList, but *modelJob) (n int64) {
-	for _, j := range m.jobs {
-		if j.list == l && j != but && j.Status == jobs.Processing {
-			n += j.reserved
+func (m *model) somePlace(r *rapid.T) {
+	o, id, l := m.aList(r)
+	p, err := m.store.Place(m.ctx, o, id)
+	if l == nil {
+		is(r, "Place", err, lists.ErrNotFound)
+		return
+	}
+	is(r, "Place", err, nil)
+	same(r, "where the list is", p, l.place)
+}
+
+// aNumber draws the number of a list, mostly of one that is there.
+func (m *model) aNumber(r *rapid.T) (int64, *modelList) {
+	if len(m.lists) > 0 && rapid.IntRange(0, 9).Draw(r, "there") > 0 {
+		l := rapid.SampledFrom(m.lists).Draw(r, "list")
+		return l.place.N, l
+	}
+	n := rapid.SampledFrom(append(slices.Clone(m.numbers), 0, -1, 1000)).Draw(r, "number")
+	for _, l := range m.lists {
+		if l.place.N == n {
+			return n, l
 		}
 	}
-	return n
+	return n, nil
 }
 
-func (m *model) addMember(r *rapid.T) {
-	o, id, l := m.aList(r)
-	e, err := address.Parse(rapid.SampledFrom(modelEntries).Draw(r, "entry"))
-	is(r, "Parse", err, nil)
-	err = m.store.AddMember(m.ctx, o, id, e, modelMembers, m.now)
+func (m *model) addChange(r *rapid.T) {
+	n, l := m.aNumber(r)
+	c := lists.Change{
+		Seq: 1, Key: rapid.SampledFrom(hard).Draw(r, "key"), Shown: rapid.SampledFrom(append([]string{"", ""}, hard...)).Draw(r, "shown"),
+		Created: m.now.Add(-time.Second), Removed: rapid.Bool().Draw(r, "removed"),
+	}
+	if l != nil {
+		c.Seq = l.last() + 1
+	}
+	members := rapid.Int64Range(0, 1<<40).Draw(r, "members")
+	err := m.store.AddChange(m.ctx, n, c, members, m.now)
 	if l == nil {
-		is(r, "AddMember", err, lists.ErrNotFound)
+		is(r, "AddChange", err, lists.ErrNotFound)
 		return
 	}
-	if _, there := l.members[string(e.Key)]; there {
-		is(r, "AddMember", err, nil)
-		return
-	}
-	if l.List.Members+m.promised(l, nil) >= modelMembers {
-		is(r, "AddMember", err, lists.ErrListFull)
-		return
-	}
-	is(r, "AddMember", err, nil)
-	l.add(string(e.Key), string(e.Shown), m.now)
-	l.Kinds |= e.Kind
-	l.Updated = m.now
+	is(r, "AddChange", err, nil)
+	l.changes = append(l.changes, c)
+	l.place.Members, l.Updated = members, m.now
 }
 
-func (l *modelList) add(key, shown string, now time.Time) {
-	l.members[key] = lists.Member{Key: key, Address: shown, Created: now}
-	l.List.Members++
-}
-
-func (m *model) removeMember(r *rapid.T) {
-	o, id, l := m.aList(r)
-	e, err := address.Parse(rapid.SampledFrom(modelEntries).Draw(r, "entry"))
-	is(r, "Parse", err, nil)
-	err = m.store.RemoveMember(m.ctx, o, id, string(e.Key), m.now)
+func (m *model) someChanges(r *rapid.T) {
+	_, l := m.aNumber(r)
 	if l == nil {
-		is(r, "RemoveMember", err, lists.ErrNotFound)
-		return
+		r.Skip("what is left of a list that is gone is nobody's")
 	}
-	is(r, "RemoveMember", err, nil)
-	if _, there := l.members[string(e.Key)]; there {
-		delete(l.members, string(e.Key))
-		l.List.Members--
-		l.Updated = m.now
+	after := rapid.Int64Range(l.place.Folded, l.last()+1).Draw(r, "after")
+	got, err := m.store.Changes(m.ctx, l.place.N, after)
+	is(r, "Changes", err, nil)
+	same(r, "the changes", got, l.since(after))
+}
+
+// aMove draws a move, mostly one that can be made, of l or else of any list, and
+// gives the list that it moves or the error that it meets.
+func (m *model) aMove(r *rapid.T, l *modelList) (lists.Move, *modelList, error) {
+	v := lists.Move{To: m.id("file"), Members: rapid.Int64Range(0, 1<<40).Draw(r, "members")}
+	v.Now = rapid.SampledFrom([]time.Time{{}, m.now, m.now.Add(-time.Second)}).Draw(r, "now")
+	if l == nil || rapid.IntRange(0, 9).Draw(r, "another list") == 0 {
+		v.List, l = m.aNumber(r)
+	}
+	if l == nil {
+		return v, nil, lists.ErrNotFound
+	}
+	v.List, v.From = l.place.N, l.place.File
+	v.Folded = rapid.Int64Range(l.place.Folded, l.last()).Draw(r, "folded")
+	if rapid.IntRange(0, 5).Draw(r, "from elsewhere") == 0 {
+		v.From = "elsewhere"
+		return v, nil, lists.ErrMoved
+	}
+	return v, l, nil
+}
+
+func (l *modelList) moved(v lists.Move) {
+	l.place = lists.Place{N: v.List, File: v.To, Folded: v.Folded, Members: v.Members}
+	if v.Now.After(l.Updated) {
+		l.Updated = v.Now
 	}
 }
 
-func (m *model) someMembers(r *rapid.T) {
-	o, id, l := m.aList(r)
-	prefix := rapid.SampledFrom([]string{"", "a", "a@", "*", "é", "é@", "\uFF5E", "\"", "a_", "a%", "zz"}).Draw(r, "prefix")
-	after := rapid.SampledFrom([]string{"", "", "a@example.com", "b", "é@example.com", "\uFF5E", "zz"}).Draw(r, "after")
+func (m *model) move(r *rapid.T) {
+	v, l, want := m.aMove(r, nil)
+	is(r, "Move", m.store.Move(m.ctx, v), want)
+	if want == nil {
+		l.moved(v)
+	}
+}
+
+func (m *model) purge(r *rapid.T) {
 	n := rapid.IntRange(1, 5).Draw(r, "n")
-	got, err := m.store.Members(m.ctx, o, id, prefix, after, n)
-	if l == nil {
-		is(r, "Members", err, lists.ErrNotFound)
-		return
-	}
-	is(r, "Members", err, nil)
-	var want []lists.Member
-	for _, member := range l.sorted(prefix) {
-		if member.Key > after && len(want) < n {
-			want = append(want, member)
+	more, err := m.store.PurgeChanges(m.ctx, n)
+	is(r, "PurgeChanges", err, nil)
+	gone := 0
+	for _, l := range m.lists {
+		got, err := m.store.Changes(m.ctx, l.place.N, 0)
+		is(r, "Changes", err, nil)
+		left := map[int64]bool{}
+		for _, c := range got {
+			left[c.Seq] = true
+		}
+		var want []lists.Change
+		for _, c := range l.changes {
+			if left[c.Seq] || c.Seq > l.place.Folded {
+				want = append(want, c)
+			}
+		}
+		same(r, "the changes after a purge", got, want)
+		gone += len(l.changes) - len(want)
+		l.changes = want
+		if !more && len(want) > 0 && want[0].Seq <= l.place.Folded {
+			r.Fatalf("change %d is left, but there is no more to purge up to %d", want[0].Seq, l.place.Folded)
 		}
 	}
-	same(r, "the members", got, want)
+	if gone > n {
+		r.Fatalf("a purge of %d took %d", n, gone)
+	}
 }
 
-func (m *model) find(r *rapid.T) {
-	o, id, l := m.aList(r)
-	keys := rapid.SliceOfN(rapid.SampledFrom(append(modelEntries, "", "none@example.com")), 0, 12).Draw(r, "keys")
-	got, err := m.store.FindMembers(m.ctx, o, id, keys)
-	if l == nil {
-		is(r, "FindMembers", err, lists.ErrNotFound)
-		return
-	}
-	is(r, "FindMembers", err, nil)
-	slices.Sort(keys)
-	var want []lists.Member
-	for _, key := range slices.Compact(keys) {
-		if member, there := l.members[key]; there {
-			want = append(want, member)
+func (m *model) longLists(r *rapid.T) {
+	n := rapid.Int64Range(0, 4).Draw(r, "n")
+	got, err := m.store.LongLists(m.ctx, n)
+	is(r, "LongLists", err, nil)
+	var want []lists.List
+	for _, l := range m.lists {
+		if l.last()-l.place.Folded > n {
+			want = append(want, l.List)
 		}
 	}
-	slices.SortFunc(got, func(a, b lists.Member) int { return cmp.Compare(a.Key, b.Key) })
-	same(r, "the members found", got, want)
+	slices.SortFunc(got, func(a, b lists.List) int { return strings.Compare(a.ID, b.ID) })
+	same(r, "the lists with many changes", got, want)
 }
 
 func (m *model) createJob(r *rapid.T) {
 	o, list, l := m.aList(r)
 	token, key, answer := m.aToken(r, o, "job")
-	j := importer.Job{Owner: o, ID: m.id("job"), ListID: list, Name: "j", Format: importfile.CSV, Status: jobs.Created, Created: m.now}
+	j := m.newJob(r, o, list)
 	id, created, err := m.store.CreateJob(m.ctx, j, token)
 	switch {
 	case answer != nil && !bytes.Equal(answer.params, token.Params):
@@ -513,7 +624,7 @@ func (m *model) attach(r *rapid.T) {
 	_, id, _ := m.aJob(r)
 	object := "imports/" + m.id(id)
 	size := rapid.Int64Range(0, 1<<40).Draw(r, "size")
-	previous, err := m.store.AttachUpload(m.ctx, id, object, size)
+	previous, err := m.store.AttachUpload(m.ctx, id, object, size, m.now)
 	m.objects = append(m.objects, object)
 	switch j := m.anyones(id); {
 	case j == nil:
@@ -523,7 +634,18 @@ func (m *model) attach(r *rapid.T) {
 	default:
 		is(r, "AttachUpload", err, nil)
 		same(r, "the upload before", previous, j.Object)
-		j.Object, j.Size = object, size
+		j.Object, j.Size, j.uploaded = object, size, m.now
+	}
+}
+
+func (m *model) refusedObject(r *rapid.T) {
+	_, id, _ := m.aJob(r)
+	got, err := m.store.RefusedObject(m.ctx, id)
+	if j := m.anyones(id); j == nil || j.RefusedObject == "" {
+		is(r, "RefusedObject", err, importer.ErrNotFound)
+	} else {
+		is(r, "RefusedObject", err, nil)
+		same(r, "the list of refused lines", got, j.RefusedObject)
 	}
 }
 
@@ -535,7 +657,7 @@ func (m *model) needed(r *rapid.T) {
 	got, err := m.store.ObjectNeeded(m.ctx, object)
 	is(r, "ObjectNeeded", err, nil)
 	want := slices.ContainsFunc(m.jobs, func(j *modelJob) bool {
-		return j.Object == object && j.Status != jobs.Completed && j.Status != jobs.Stopped
+		return j.RefusedObject == object || j.Object == object && j.Status != jobs.Completed && j.Status != jobs.Stopped
 	})
 	same(r, "whether the object is needed", got, want)
 }
@@ -586,7 +708,7 @@ func (m *model) stopJob(r *rapid.T) {
 }
 
 func (j *modelJob) end(s jobs.Status, now time.Time) {
-	j.Status, j.Completed, j.reserved, j.lease, j.until = s, now, 0, "", time.Time{}
+	j.Status, j.Completed, j.lease, j.until = s, now, "", time.Time{}
 }
 
 func (m *model) claim(r *rapid.T) {
@@ -614,14 +736,32 @@ func (m *model) claim(r *rapid.T) {
 
 func (m *model) renew(r *rapid.T) {
 	l, j := m.aLease(r)
-	failed := rapid.Int64Range(0, 99).Draw(r, "failed")
-	err := m.store.RenewLease(m.ctx, l, m.now.Add(leaseTime), failed)
+	p := progresses.Draw(r, "progress")
+	err := m.store.RenewLease(m.ctx, l, m.now.Add(leaseTime), p)
 	if j == nil {
 		is(r, "RenewLease", err, jobs.ErrLeaseLost)
 		return
 	}
 	is(r, "RenewLease", err, nil)
-	j.until, j.Failed = m.now.Add(leaseTime), max(j.Failed, failed)
+	j.until, j.Progress = m.now.Add(leaseTime), p
+}
+
+func (m *model) noteRead(r *rapid.T) {
+	l, j := m.aLease(r)
+	p := progresses.Draw(r, "progress")
+	object := ""
+	if rapid.IntRange(0, 3).Draw(r, "refused lines") > 0 {
+		object = "refused/" + m.id(l.Job)
+		m.objects = append(m.objects, object)
+	}
+	previous, err := m.store.NoteRead(m.ctx, l, p, object)
+	if j == nil {
+		is(r, "NoteRead", err, jobs.ErrLeaseLost)
+		return
+	}
+	is(r, "NoteRead", err, nil)
+	same(r, "the object before", previous, j.RefusedObject)
+	j.Progress, j.RefusedObject = p, object
 }
 
 func (m *model) release(r *rapid.T) {
@@ -635,82 +775,73 @@ func (m *model) release(r *rapid.T) {
 	j.lease, j.until = "", time.Time{}
 }
 
-func (m *model) reserve(r *rapid.T) {
+func (m *model) publish(r *rapid.T) {
 	l, j := m.aLease(r)
-	n := rapid.Int64Range(0, modelMembers+1).Draw(r, "n")
-	room, ok, err := m.store.Reserve(m.ctx, l, n, modelMembers)
+	p := progresses.Draw(r, "progress")
+	var v *lists.Move
+	var list *modelList
+	var want error
+	if rapid.IntRange(0, 3).Draw(r, "move") > 0 {
+		var of *modelList
+		if j != nil {
+			of = j.list
+		}
+		v = new(lists.Move)
+		*v, list, want = m.aMove(r, of)
+	}
 	if j == nil {
-		is(r, "Reserve", err, jobs.ErrLeaseLost)
+		want = jobs.ErrLeaseLost
+	}
+	is(r, "Publish", m.store.Publish(m.ctx, l, v, p, m.now), want)
+	if want != nil {
 		return
 	}
-	is(r, "Reserve", err, nil)
-	same(r, "the room", room, modelMembers-j.list.List.Members-m.promised(j.list, j))
-	same(r, "whether it is enough", ok, room >= n)
-	if ok {
-		j.reserved = n
+	j.end(jobs.Completed, m.now)
+	j.Progress = p
+	if v != nil {
+		list.moved(*v)
 	}
-}
-
-func (m *model) apply(r *rapid.T) {
-	l, j := m.aLease(r)
-	b := importer.Batch{Now: m.now, Until: m.now.Add(leaseTime), Limit: modelMembers}
-	for _, text := range rapid.SliceOfN(rapid.SampledFrom(modelEntries), 1, 4).Draw(r, "entries") {
-		e, err := address.Parse(text)
-		is(r, "Parse", err, nil)
-		b.Lines++
-		b.Kinds |= e.Kind
-		row := importer.Row{Key: string(e.Key)}
-		if string(e.Shown) != row.Key {
-			row.Shown = string(e.Shown)
-		}
-		if !slices.ContainsFunc(b.Rows, func(other importer.Row) bool { return other.Key == row.Key }) {
-			b.Rows = append(b.Rows, row)
-		}
-	}
-	slices.SortFunc(b.Rows, func(a, b importer.Row) int { return cmp.Compare(a.Key, b.Key) })
-	err := m.store.ApplyBatch(m.ctx, l, b)
-	if j == nil {
-		is(r, "ApplyBatch", err, jobs.ErrLeaseLost)
-		return
-	}
-	fresh := int64(0)
-	for _, row := range b.Rows {
-		if _, there := j.list.members[row.Key]; !there {
-			fresh++
-		}
-	}
-	if j.list.List.Members+fresh > modelMembers {
-		is(r, "ApplyBatch", err, lists.ErrListFull)
-		return
-	}
-	is(r, "ApplyBatch", err, nil)
-	for _, row := range b.Rows {
-		if _, there := j.list.members[row.Key]; !there {
-			j.list.add(row.Key, cmp.Or(row.Shown, row.Key), m.now)
-		}
-		j.Cursor = row.Key
-	}
-	j.list.Kinds |= b.Kinds
-	j.list.Updated = m.now
-	j.Imported += b.Lines
-	j.Entries += int64(len(b.Rows))
-	j.Added += fresh
-	j.reserved = max(j.reserved-fresh, 0)
-	j.until = b.Until
 }
 
 func (m *model) finish(r *rapid.T) {
 	l, j := m.aLease(r)
-	status := rapid.SampledFrom([]jobs.Status{jobs.Completed, jobs.Failed}).Draw(r, "status")
-	failed := rapid.Int64Range(0, 99).Draw(r, "failed")
-	err := m.store.FinishJob(m.ctx, l, status, "reason", failed, m.now)
+	p := progresses.Draw(r, "progress")
+	err := m.store.FinishJob(m.ctx, l, jobs.Failed, "reason", p, m.now)
 	if j == nil {
 		is(r, "FinishJob", err, jobs.ErrLeaseLost)
 		return
 	}
 	is(r, "FinishJob", err, nil)
-	j.end(status, m.now)
-	j.Error, j.Failed = "reason", max(j.Failed, failed)
+	j.end(jobs.Failed, m.now)
+	j.Error, j.Progress = "reason", p
+}
+
+func (m *model) retire(r *rapid.T) {
+	before := m.now.Add(-rapid.SampledFrom([]time.Duration{-time.Millisecond, 0, time.Second, time.Hour}).Draw(r, "age"))
+	n := rapid.IntRange(1, 3).Draw(r, "n")
+	got, err := m.store.Retire(m.ctx, before, n)
+	is(r, "Retire", err, nil)
+	old := 0
+	var took []*modelJob
+	var want []string
+	for _, j := range m.jobs {
+		over := j.Status.Ended() && j.Completed.Before(before) || j.Status == jobs.Created && j.uploaded.Before(before)
+		if !over || len(j.holds()) == 0 {
+			continue
+		}
+		old++
+		if slices.Contains(got, j.holds()[0]) {
+			took = append(took, j)
+			want = append(want, j.holds()...)
+		}
+	}
+	same(r, "how many jobs were retired", len(took), min(n, old))
+	slices.Sort(got)
+	slices.Sort(want)
+	same(r, "what they gave up", got, want)
+	for _, j := range took {
+		j.Object, j.RefusedObject = "", ""
+	}
 }
 
 func (m *model) pass(r *rapid.T) {

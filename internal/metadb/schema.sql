@@ -43,6 +43,7 @@ CREATE TABLE import_jobs (
   status     TEXT NOT NULL,
   object     TEXT NOT NULL DEFAULT '',          -- what was uploaded last
   size       INTEGER NOT NULL DEFAULT 0,
+  uploaded   INTEGER NOT NULL DEFAULT 0,
   created    INTEGER NOT NULL,
   started    INTEGER NOT NULL DEFAULT 0,
   completed  INTEGER NOT NULL DEFAULT 0,
@@ -56,7 +57,7 @@ CREATE TABLE import_jobs (
 ) WITHOUT ROWID;
 CREATE INDEX import_jobs_by_list ON import_jobs (list, id);
 CREATE INDEX import_jobs_to_do ON import_jobs (list, started) WHERE status = 'PROCESSING';
-CREATE INDEX import_jobs_to_retire ON import_jobs (max(created, completed)) WHERE status <> 'PROCESSING' AND object || refused_object <> '';
+CREATE INDEX import_jobs_to_retire ON import_jobs (max(uploaded, completed)) WHERE status <> 'PROCESSING' AND object || refused_object <> '';
 
 -- First answers to requests with a client token.
 CREATE TABLE client_tokens (

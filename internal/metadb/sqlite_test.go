@@ -20,6 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	"sesame/internal/iam"
+	"sesame/internal/importer"
+	"sesame/internal/jobs"
 	"sesame/internal/keyfile"
 	"sesame/internal/lists"
 )
@@ -35,51 +37,83 @@ func openAt(t testing.TB, path string) *DB {
 	return db
 }
 
+// The slowest tests run beside each other.
+
 func TestSQLite(t *testing.T) {
-	testStore(t, func(t *testing.T) (store, func() store) {
-		path := filepath.Join(t.TempDir(), "sesame.db")
-		db := openAt(t, path)
-		return db, func() store {
-			if err := db.Close(); err != nil {
-				t.Errorf("Close: %v", err)
-			}
-			db = openAt(t, path)
-			return db
+	t.Parallel()
+	testStore(t, openSQLite)
+}
+
+func TestModel(t *testing.T) {
+	t.Parallel()
+	modelCheck(t, openSQLite)
+}
+
+func openSQLite(t *testing.T) (store, func() store) {
+	path := filepath.Join(t.TempDir(), "sesame.db")
+	db := openAt(t, path)
+	return db, func() store {
+		if err := db.Close(); err != nil {
+			t.Errorf("Close: %v", err)
 		}
-	})
+		db = openAt(t, path)
+		return db
+	}
 }
 
 // Two processes may have the file open: what one commits the other sees.
 func TestTwoHandles(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "sesame.db")
-	one, two := openAt(t, path), openAt(t, path)
-	defer one.Close()
-	defer two.Close()
-	f := &fixture{T: t, store: one, ctx: context.Background(), now: start}
-	list := f.newList(ann, "a")
-	for n := range 20 {
-		f.add(ann, list, fmt.Sprintf("%d@example.com", n))
-		f.store = map[bool]store{true: one, false: two}[n%2 == 0]
-		f.same("how many members there are", len(f.all(ann, list)), n+1)
+	twoHandles := func(t *testing.T) (f *fixture, one, two *DB) {
+		path := filepath.Join(t.TempDir(), "sesame.db")
+		one, two = openAt(t, path), openAt(t, path)
+		t.Cleanup(func() {
+			if err := errors.Join(one.Close(), two.Close()); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		return &fixture{T: t, store: one, ctx: context.Background(), now: start}, one, two
 	}
-	f.started(ann, list)
-	j, _ := f.claim("w1")
-	if j.ID == "" {
-		t.Fatal("no job to claim")
+	for _, race := range races {
+		t.Run(race.name, func(t *testing.T) {
+			f, _, two := twoHandles(t)
+			race.run(f, two)
+		})
 	}
-	f.store = two
-	if j, _ := f.claim("w2"); j.ID != "" {
-		t.Error("two handles gave a job to two workers")
-	}
-	if err := two.ReleaseLeases(f.ctx); err != nil {
-		t.Fatal(err)
-	}
-	if again, _ := f.claim("w3"); again.ID != j.ID {
-		t.Errorf("after ReleaseLeases %q was claimed, want %q", again.ID, j.ID)
-	}
-	if err := two.Ping(f.ctx); err != nil {
-		t.Errorf("Ping: %v", err)
-	}
+	t.Run("by turns", func(t *testing.T) {
+		f, one, two := twoHandles(t)
+		list := f.newList(ann, "a")
+		n := f.place(ann, list).N
+		for i := range 20 {
+			f.store = []store{one, two}[i%2]
+			f.add(ann, list, fmt.Sprintf("%d@example.com", i))
+			folded := int64(i / 5 * 5)
+			if i%5 == 4 {
+				folded = int64(i + 1)
+				f.is("Move", f.Move(f.ctx, *f.move(ann, list, folded)), nil)
+			}
+			f.store = []store{two, one}[i%2]
+			f.purgeAll(3)
+			f.same("the changes", f.seqs(n, 0), numbers(folded+1, int64(i+1)))
+		}
+		f.store = one
+		f.started(ann, list)
+		j, lease := f.claim("w1")
+		if j.ID == "" {
+			t.Fatal("no job to claim")
+		}
+		f.store = two
+		if j, _ := f.claim("w2"); j.ID != "" {
+			t.Error("two handles gave a job to two workers")
+		}
+		if err := two.ReleaseLeases(f.ctx); err != nil {
+			t.Fatal(err)
+		}
+		f.is("Publish after ReleaseLeases", one.Publish(f.ctx, lease, nil, importer.Progress{}, f.now), jobs.ErrLeaseLost)
+		if again, _ := f.claim("w3"); again.ID != j.ID {
+			t.Errorf("after ReleaseLeases %q was claimed, want %q", again.ID, j.ID)
+		}
+		f.is("Ping", two.Ping(f.ctx), nil)
+	})
 }
 
 func TestOpen(t *testing.T) {
@@ -95,18 +129,21 @@ func TestOpen(t *testing.T) {
 		}
 	}
 
-	later := filepath.Join(dir, "later.db")
-	db := openAt(t, later)
-	if _, err := db.write.Exec("PRAGMA user_version = 2"); err != nil {
-		t.Fatal(err)
+	earlier, later := filepath.Join(dir, "earlier.db"), filepath.Join(dir, "later.db")
+	for path, version := range map[string]int{earlier: 1, later: 3} {
+		db := openAt(t, path)
+		if _, err := db.write.Exec(fmt.Sprint("PRAGMA user_version = ", version)); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
 	}
-	db.Close()
 	text := filepath.Join(dir, "text.db")
 	if err := os.WriteFile(text, []byte(strings.Repeat("this is not a database\n", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []struct{ path, want string }{
-		{later, "version 2 and this Sesame knows 1: start the Sesame that wrote it"},
+		{earlier, "version 1 and this Sesame knows 2: start the Sesame that wrote it"},
+		{later, "version 3 and this Sesame knows 2: start the Sesame that wrote it"},
 		{text, "not a database"},
 		{filepath.Join(dir, "none", "x.db"), "unable to open"},
 	} {
@@ -158,61 +195,103 @@ func TestCancelled(t *testing.T) {
 	f := &fixture{T: t, store: db, ctx: context.Background(), now: start}
 	defer db.Close()
 	list := f.newList(ann, "a")
+	lease := f.working(ann, list)
+	before := f.all(ann, list)
+	p := f.place(ann, list)
+	c := lists.Change{Seq: 1, Key: "a@example.com", Created: f.now}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := f.AddMember(cancelled, ann, list, entry(t, "a@example.com"), far, f.now); !errors.Is(err, context.Canceled) {
-		t.Errorf("AddMember: error %v, want %v", err, context.Canceled)
+	_, changesErr := f.Changes(cancelled, p.N, 0)
+	_, placeErr := f.Place(cancelled, ann, list)
+	_, retireErr := f.Retire(cancelled, f.now.Add(time.Hour), 1)
+	for name, err := range map[string]error{
+		"AddChange": f.AddChange(cancelled, p.N, c, 1, f.now),
+		"Changes":   changesErr,
+		"Place":     placeErr,
+		"Retire":    retireErr,
+		"Move":      f.Move(cancelled, *f.move(ann, list, 1)),
+		"Publish":   f.Publish(cancelled, lease, f.move(ann, list, 1), importer.Progress{}, f.now),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error %v, want %v", name, err, context.Canceled)
+		}
 	}
-	if _, err := f.Members(cancelled, ann, list, "", "", 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("Members: error %v, want %v", err, context.Canceled)
-	}
-	f.same("the members", f.all(ann, list), []string{})
-	f.add(ann, list, "a@example.com")
-	f.same("the members", f.all(ann, list), []string{"a@example.com"})
+	f.same("the list", f.all(ann, list), before)
+	f.is("AddChange", f.AddChange(f.ctx, p.N, c, 1, f.now), nil)
+	f.same("the changes", f.changes(p.N, 0), []lists.Change{c})
 }
 
+// A purge takes little at a time, and the pages come back for others to use.
 func TestPurgeFreesSpace(t *testing.T) {
 	db := openAt(t, filepath.Join(t.TempDir(), "sesame.db"))
 	defer db.Close()
 	f := &fixture{T: t, store: db, ctx: context.Background(), now: start}
 	count := func(query string) (n int) {
+		t.Helper()
 		if err := db.read.QueryRow(query).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	for n, size := range []int{0, 23, 5} {
+	const changes, free, pages = "SELECT count(*) FROM changes", "PRAGMA freelist_count", "PRAGMA page_count"
+	fill := func(n int64, from, to int) {
+		t.Helper()
+		// As AddChange does, but without its sync for each.
+		_, err := db.write.Exec(`WITH RECURSIVE s (seq) AS (VALUES (?2) UNION ALL SELECT seq + 1 FROM s WHERE seq < ?3)
+			INSERT INTO changes SELECT ?1, seq, printf('%.250c@example.com', 'a'), '', 0, 0 FROM s`, n, from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const gone, folded, kept = 1000, 900, 100
+	for n, size := range []int{0, gone, 5} {
 		id := f.newList(ann, fmt.Sprint("n", n))
-		for m := range size {
-			f.add(ann, id, fmt.Sprintf("%d@example.com", m))
+		if size > 0 {
+			fill(f.place(ann, id).N, 1, size)
 		}
 		if _, err := f.DeleteList(f.ctx, ann, id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.add(ann, f.newList(ann, "kept"), "a@example.com")
-	for before := count("SELECT count(*) FROM members"); ; {
-		more, err := f.PurgeMembers(f.ctx, 4)
-		if err != nil {
+	list := f.newList(ann, "kept")
+	p := f.place(ann, list)
+	fill(p.N, 1, folded+kept)
+	f.is("Move", f.Move(f.ctx, lists.Move{List: p.N, To: "file", Folded: folded}), nil)
+
+	const step = 64
+	size, calls := count(pages), 0
+	for before, more := count(changes), true; more; calls++ {
+		if calls > 200 {
+			t.Fatal("PurgeChanges does not come to an end")
+		}
+		var err error
+		if more, err = f.PurgeChanges(f.ctx, step); err != nil {
 			t.Fatal(err)
 		}
-		now := count("SELECT count(*) FROM members")
-		if before-now > 4 {
-			t.Fatalf("a purge of 4 took %d", before-now)
+		now := count(changes)
+		if before-now > step {
+			t.Fatalf("a purge of %d took %d", step, before-now)
 		}
 		before = now
-		if !more {
-			break
-		}
 	}
-	if n, lists := count("SELECT count(*) FROM members"), count("SELECT count(*) FROM deleted_lists"); n != 1 || lists != 0 {
-		t.Errorf("%d members and %d deleted lists are left, want 1 and 0", n, lists)
+	if n, lists := count(changes), count("SELECT count(*) FROM deleted_lists"); n != kept || lists != 0 {
+		t.Errorf("%d changes and %d deleted lists are left, want %d and 0", n, lists, kept)
+	}
+	f.same("the changes that are left", f.seqs(p.N, 0), numbers(folded+1, folded+kept))
+	// Each change takes some 280 of a page's 4,096 bytes.
+	if n, least := count(free), (gone+folded)/20; n < least {
+		t.Errorf("%d of %d pages are free after %d purges, want %d or more", n, size, calls, least)
+	}
+	fill(p.N, 5000, 5000+gone)
+	if now := count(pages); now > size {
+		t.Errorf("the file grew from %d pages to %d, though pages were free", size, now)
 	}
 }
 
 // A write-ahead log that readers kept from shrinking is shortened when they have
 // gone.
 func TestTidy(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "sesame.db")
 	db := openAt(t, path)
@@ -268,11 +347,6 @@ func (c recorder) ExecContext(ctx context.Context, query string, args []driver.N
 	return c.SQLiteConn.ExecContext(ctx, query, args)
 }
 
-func (c recorder) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	c.note(query, nil)
-	return c.SQLiteConn.PrepareContext(ctx, query)
-}
-
 type recording struct {
 	path string
 	note func(string, []driver.NamedValue)
@@ -288,8 +362,8 @@ func (r recording) Connect(context.Context) (driver.Conn, error) {
 
 func (recording) Driver() driver.Driver { return &sqlite3.SQLiteDriver{} }
 
-// What is asked while mail arrives, and what workers ask all the time, is found
-// by an index, whatever the size of the tables.
+// What is asked while mail arrives, what workers ask all the time, and what
+// housekeeping asks is found by an index, whatever the size of the tables.
 func TestQueryPlans(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "sesame.db")
@@ -297,9 +371,14 @@ func TestQueryPlans(t *testing.T) {
 	defer db.Close()
 	f := &fixture{T: t, store: db, ctx: ctx, now: start}
 	list := f.newList(ann, "a")
-	f.add(ann, list, "a@example.com")
+	p := f.add(ann, list, some(3)...)
 	lease := f.working(ann, f.newList(ann, "b"))
+	report := f.working(ann, f.newList(ann, "c"))
 	job := f.started(ann, list)
+	if _, err := f.NoteRead(ctx, report, importer.Progress{}, "refused/c"); err != nil {
+		t.Fatal(err)
+	}
+	f.publish(report)
 
 	type statement struct {
 		query string
@@ -316,77 +395,98 @@ func TestQueryPlans(t *testing.T) {
 		read:  sql.OpenDB(recording{path, note}),
 	}
 	recorded.write.SetMaxOpenConns(1)
-	if err := recorded.prepare(ctx); err != nil {
-		t.Fatal(err)
-	}
 	defer recorded.Close()
-	prepared := asked[len(asked)-1]
-	if !strings.Contains(prepared.query, "json_each") {
-		t.Fatalf("what is prepared is %q", prepared.query)
-	}
 
 	// All that may be walked: what has few rows by its nature.
-	few := regexp.MustCompile(`^SCAN (json_each VIRTUAL TABLE INDEX 1:` + // the keys that are asked for
-		`|(j|import_jobs) USING INDEX import_jobs_to_do` + // jobs that are PROCESSING
-		`|deleted_lists|[0-9]+-ROW VALUES CLAUSE)$`)
+	few := regexp.MustCompile(`^SCAN ((j|import_jobs) USING INDEX import_jobs_to_do` + // jobs that are PROCESSING
+		`|deleted_lists|[0-9]+-ROW VALUES CLAUSE|CONSTANT ROW)$`)
+	const byID, listByID = "SEARCH import_jobs USING PRIMARY KEY (id=?)", "SEARCH lists USING INDEX sqlite_autoindex_lists_1 (id=?)"
 	for _, call := range []struct {
 		name string
+		walk string   // a table that may be walked besides
 		uses []string // parts of the plan
 		do   func() error
 	}{
-		{"ListNumber and Members", []string{"SEARCH lists USING INDEX sqlite_autoindex_lists_1 (id=?)", "SEARCH members USING PRIMARY KEY (list=? AND key>? AND key<?)"}, func() error {
-			_, err := recorded.Members(ctx, ann, list, "a", "", 10)
-			return err
+		{"List", "", []string{listByID}, func() error { _, err := recorded.List(ctx, ann, list); return err }},
+		{"Lists", "", []string{"SEARCH lists USING INDEX lists_by_owner (account=? AND region=? AND id>?)"}, func() error { _, err := recorded.Lists(ctx, ann, "", 10); return err }},
+		{"SetTags", "", []string{listByID}, func() error { return recorded.SetTags(ctx, ann, list, map[string]string{"a": "b"}, nil, many, start) }},
+		{"Place", "", []string{listByID}, func() error { _, err := recorded.Place(ctx, ann, list); return err }},
+		{"Changes", "", []string{"SEARCH changes USING PRIMARY KEY (list=? AND seq>?)"}, func() error { _, err := recorded.Changes(ctx, p.N, 1); return err }},
+		{"AddChange", "", []string{"SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error {
+			return recorded.AddChange(ctx, p.N, lists.Change{Seq: 4, Key: "k", Created: start}, 4, start)
 		}},
-		{"Members behind a cursor", []string{"SEARCH members USING PRIMARY KEY (list=? AND key>? AND key<?)"}, func() error {
-			_, err := recorded.Members(ctx, ann, list, "", "a", 10)
-			return err
+		{"LongLists", "lists", []string{"SEARCH changes USING PRIMARY KEY (list=?)"}, func() error { _, err := recorded.LongLists(ctx, 10); return err }},
+		{"Move", "", []string{"SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error {
+			return recorded.Move(ctx, lists.Move{List: p.N, To: "file", Folded: 2})
 		}},
-		{"FindMembers", []string{"SEARCH members USING PRIMARY KEY (list=? AND key=?)"}, func() error {
-			note(prepared.query, []driver.NamedValue{{Ordinal: 1, Value: int64(1)}, {Ordinal: 2, Value: `["a@example.com"]`}})
+		{"Move of a list on another file", "", []string{"SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error {
+			if err := recorded.Move(ctx, lists.Move{List: p.N, From: "another", To: "x"}); !errors.Is(err, lists.ErrMoved) {
+				return fmt.Errorf("error %v, want %v", err, lists.ErrMoved)
+			}
 			return nil
 		}},
-		{"List", []string{"SEARCH lists USING INDEX"}, func() error { _, err := recorded.List(ctx, ann, list); return err }},
-		{"Lists", []string{"SEARCH lists USING INDEX lists_by_owner (account=? AND region=? AND id>?)"}, func() error { _, err := recorded.Lists(ctx, ann, "", 10); return err }},
-		{"AddMember", []string{"SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)", "import_jobs_to_do (list=?)"}, func() error {
-			return recorded.AddMember(ctx, ann, list, entry(t, "b@example.com"), far, start)
-		}},
-		{"RemoveMember", []string{"SEARCH members USING PRIMARY KEY (list=? AND key=?)"}, func() error { return recorded.RemoveMember(ctx, ann, list, "b@example.com", start) }},
-		{"Job", []string{"SEARCH import_jobs USING PRIMARY KEY (id=?)"}, func() error { _, err := recorded.Job(ctx, ann, job); return err }},
-		{"Jobs", []string{"SEARCH import_jobs USING INDEX import_jobs_by_list (list=?"}, func() error { _, err := recorded.Jobs(ctx, ann, list, job+"x", 10); return err }},
-		{"Uploadable", []string{"SEARCH import_jobs USING PRIMARY KEY (id=?)"}, func() error { recorded.Uploadable(ctx, job); return nil }},
-		{"ObjectNeeded", []string{"SEARCH import_jobs USING PRIMARY KEY (id=?)"}, func() error {
-			_, err := recorded.ObjectNeeded(ctx, "imports/"+job+"-1")
-			return err
-		}},
-		{"StartJob", []string{"SEARCH import_jobs USING PRIMARY KEY (id=?)"}, func() error { return recorded.StartJob(ctx, ann, job, many, start) }},
-		{"ClaimJob", []string{"j USING INDEX import_jobs_to_do", "SEARCH k USING INDEX import_jobs_to_do (list=?)"}, func() error {
-			_, ok, err := recorded.ClaimJob(ctx, "w", f.now, f.now.Add(leaseTime))
-			if !ok {
-				return errors.New("nothing to claim")
+		{"Files", "lists", nil, func() error { _, err := recorded.Files(ctx); return err }},
+		{"PurgeChanges", "lists", []string{"SEARCH changes USING PRIMARY KEY (list=? AND seq<?)", "SEARCH changes USING PRIMARY KEY (list=? AND seq=?)"}, func() error {
+			more, err := recorded.PurgeChanges(ctx, 10)
+			if !more {
+				return errors.Join(err, errors.New("nothing to purge"))
 			}
 			return err
 		}},
-		{"RenewLease", []string{"SEARCH import_jobs USING PRIMARY KEY (id=?)"}, func() error { return recorded.RenewLease(ctx, lease, f.now.Add(leaseTime), 0) }},
-		{"Reserve", []string{"import_jobs_to_do (list=?)"}, func() error { _, _, err := recorded.Reserve(ctx, lease, 1, far); return err }},
-		{"ApplyBatch", []string{"SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error { return recorded.ApplyBatch(ctx, lease, f.batch("x@example.com")) }},
-		{"PurgeMembers", []string{"SEARCH members USING PRIMARY KEY (list=? AND key=?)"}, func() error {
+		{"PurgeChanges of a list that is gone", "lists", []string{"SEARCH deleted_lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error {
 			if _, err := recorded.write.Exec("INSERT INTO deleted_lists VALUES (99)"); err != nil {
 				return err
 			}
-			_, err := recorded.PurgeMembers(ctx, 10)
+			_, err := recorded.PurgeChanges(ctx, 10)
 			return err
 		}},
-		{"DeleteList", []string{"import_jobs_by_list (list=?)"}, func() error {
-			if _, err := recorded.StopJob(ctx, ann, job, start); err != nil {
+		{"Job", "", []string{byID}, func() error { _, err := recorded.Job(ctx, ann, job); return err }},
+		{"Jobs", "", []string{"SEARCH import_jobs USING INDEX import_jobs_by_list (list=? AND id<?)"}, func() error { _, err := recorded.Jobs(ctx, ann, list, job+"x", 10); return err }},
+		{"Uploadable", "", []string{byID}, func() error { recorded.Uploadable(ctx, job); return nil }},
+		{"AttachUpload", "", []string{byID}, func() error {
+			_, err := recorded.AttachUpload(ctx, f.newJob(ann, list), "imports/x", 1, f.now)
+			return err
+		}},
+		{"RefusedObject", "", []string{byID}, func() error { _, err := recorded.RefusedObject(ctx, report.Job); return err }},
+		{"ObjectNeeded", "", []string{byID}, func() error {
+			_, err := recorded.ObjectNeeded(ctx, "imports/"+job+"-1")
+			return err
+		}},
+		{"StartJob", "", []string{byID, "import_jobs_to_do"}, func() error {
+			id := f.newJob(ann, list)
+			f.upload(id)
+			if err := recorded.StartJob(ctx, ann, id, many, start); err != nil {
 				return err
 			}
-			_, err := recorded.DeleteList(ctx, ann, list)
+			_, err := f.StopJob(ctx, ann, id, start)
 			return err
 		}},
-		{"a client token", []string{"SEARCH client_tokens USING INDEX client_tokens_by_age (made<?)", "SEARCH client_tokens USING PRIMARY KEY (account=? AND region=? AND operation=? AND token=?)"}, func() error {
+		{"ClaimJob", "", []string{"j USING INDEX import_jobs_to_do", "SEARCH k USING INDEX import_jobs_to_do (list=?)"}, func() error {
+			_, ok, err := recorded.ClaimJob(ctx, "w", f.now, f.now.Add(leaseTime))
+			if !ok {
+				return errors.Join(err, errors.New("nothing to claim"))
+			}
+			return err
+		}},
+		{"RenewLease", "", []string{byID}, func() error { return recorded.RenewLease(ctx, lease, f.now.Add(leaseTime), importer.Progress{}) }},
+		{"NoteRead", "", []string{byID}, func() error { _, err := recorded.NoteRead(ctx, lease, importer.Progress{}, ""); return err }},
+		{"Publish", "", []string{byID, "SEARCH lists USING INTEGER PRIMARY KEY (rowid=?)"}, func() error {
+			return recorded.Publish(ctx, lease, &lists.Move{List: p.N, From: "file", To: "next", Folded: 3, Now: start}, importer.Progress{}, start)
+		}},
+		{"FinishJob", "", []string{byID}, func() error {
+			return recorded.FinishJob(ctx, jobs.Lease{Job: job, Owner: "w"}, jobs.Failed, "", importer.Progress{}, start)
+		}},
+		{"Retire", "", []string{"SEARCH import_jobs USING INDEX import_jobs_to_retire (<expr><?)", byID}, func() error {
+			objects, err := recorded.Retire(ctx, start.Add(time.Hour), 1)
+			if len(objects) == 0 {
+				return errors.Join(err, errors.New("nothing to retire"))
+			}
+			return err
+		}},
+		{"DeleteList", "", []string{"SEARCH import_jobs USING INDEX import_jobs_by_list (list=?)"}, func() error { _, err := recorded.DeleteList(ctx, ann, list); return err }},
+		{"a client token", "", []string{"SEARCH client_tokens USING INDEX client_tokens_by_age (made<?)", "SEARCH client_tokens USING PRIMARY KEY (account=? AND region=? AND operation=? AND token=?)"}, func() error {
 			token := "token"
-			_, err := recorded.CreateList(ctx, lists.List{Owner: ann, ID: f.id("al"), Name: "c", Created: f.now, Updated: f.now}, lists.NewClientToken(&token, []byte("p"), f.now), many)
+			_, err := recorded.CreateList(ctx, lists.List{Owner: ann, ID: f.id("al"), Name: "d", Created: f.now, Updated: f.now}, lists.NewClientToken(&token, []byte("p"), f.now), many)
 			return err
 		}},
 	} {
@@ -405,8 +505,11 @@ func TestQueryPlans(t *testing.T) {
 			}
 		}
 		for _, step := range plan {
-			if strings.HasPrefix(step, "SCAN") && !few.MatchString(step) {
+			if strings.HasPrefix(step, "SCAN") && !few.MatchString(step) && step != "SCAN "+call.walk {
 				t.Errorf("%s does %s\n%s", call.name, step, text)
+			}
+			if strings.Contains(step, "TEMP B-TREE") && call.name != "ClaimJob" { // which sorts the few jobs that wait
+				t.Errorf("%s sorts: %s\n%s", call.name, step, text)
 			}
 		}
 	}
@@ -417,9 +520,6 @@ func explain(t *testing.T, db *sql.DB, query string, named []driver.NamedValue) 
 	var args []any
 	for _, a := range named {
 		args = append(args, a.Value)
-	}
-	for range strings.Count(query, "?") * min(1, max(0, 1-len(named))) { // prepared: the values do not matter
-		args = append(args, "x")
 	}
 	rows, err := db.Query("EXPLAIN QUERY PLAN "+query, args...)
 	if err != nil {
