@@ -30,8 +30,8 @@ func TestReadmeSession(t *testing.T) {
 	}
 	exports += "\nexport AWS_ACCESS_KEY_ID=" + rootID + "\nexport AWS_SECRET_ACCESS_KEY='" + rootSecret + "'\n"
 	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("the README has %d sessions, want 5", len(blocks))
+	if len(blocks) != 7 {
+		t.Fatalf("the README has %d sessions, want 7", len(blocks))
 	}
 	cli := exec.Command("aws", "mailmanager", "help").Run() == nil
 	boto := exec.Command("python3", "-c", "import boto3; boto3.client('mailmanager', region_name='us-east-1')").Run() == nil
@@ -53,11 +53,21 @@ func TestReadmeSession(t *testing.T) {
 		cancel()
 		ran[name] = true
 		want := []string{`COMPLETED\s+3\s+0\b`, `spam@example\.com`}
-		if strings.HasPrefix(name, "Who is in") {
+		switch {
+		case strings.HasPrefix(name, "Who is in"):
 			want = []string{regexp.QuoteMeta("yes  someone@mail.example.net (by *.example.net)\nyes  sales+june@example.org (by sales*@example.org)\nno   friend@example.com\n")}
 			if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() == 3 {
 				err = nil
 			}
+		case strings.HasPrefix(name, "Replace a list"):
+			// What the README quotes of the dry run, what is done after it, and the end.
+			said := regexp.MustCompile("(?s)says, among other things,\n\n```\n(.*?\\n)(The list would.*?)```").FindStringSubmatch(string(text))
+			if said == nil {
+				t.Fatal("the README does not say what a dry run says")
+			}
+			want = []string{regexp.QuoteMeta(said[1]), regexp.QuoteMeta(said[2]), `1 were members before, and left`, `1 members removed\n\s+1 entries were no members`, `The list has 2 members now\.`}
+		case strings.HasPrefix(name, "Take a list out"):
+			want = []string{`Wrote .* to daily\.csv\.`, `2 new members`, `\naddress\nc@example\.com\nd@example\.com\n$`}
 		}
 		for _, part := range want {
 			if err != nil || !regexp.MustCompile(part).Match(out) {

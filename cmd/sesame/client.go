@@ -19,6 +19,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
+	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
 	"github.com/aws/smithy-go"
 )
 
@@ -72,6 +73,10 @@ func listID(ctx context.Context, mm *mailmanager.Client, list string) (string, e
 	pages := mailmanager.NewListAddressListsPaginator(mm, &mailmanager.ListAddressListsInput{})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
+		var denied *types.AccessDeniedException
+		if errors.As(err, &denied) {
+			return "", errors.New("the key may not list address lists, so give the list's id instead of its name")
+		}
 		if err != nil {
 			return "", err
 		}

@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
+	"github.com/aws/smithy-go"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -27,19 +29,26 @@ type importCmd struct {
 	File   string `arg:"" type:"existingfile" help:"CSV or JSON file, plain, gzip or zstd."`
 	List   string `required:"" placeholder:"NAME|ID" help:"The address list."`
 	Create bool   `help:"Make the list when there is none of that name."`
+	Mode   string `enum:"append,replace,remove" default:"append" help:"What the entries of the file become: members (append), the only members (replace), or no members any more (remove)."`
+	DryRun bool   `name:"dry-run" help:"Say what the import would do, and change nothing."`
 	Format string `enum:"auto,csv,json" default:"auto" help:"Format of the file: ${enum}. auto goes by its name: .json and .ndjson are JSON."`
 	Strict bool   `help:"Exit with status 2 when a line was refused."`
 }
 
 // Help is what `sesame import --help` says above the flags.
 func (importCmd) Help() string {
-	return `Uploads the file, imports it into the list, shows how far it is, and prints what became of its lines. Ctrl-C stops the import; what was imported by then stays.
+	return `Uploads the file, imports it into the list, shows how far it is, and prints what became of its lines.
+
+The list changes in one step, at the end. Until then it is as it was, and so it stays when the import fails or Ctrl-C stops it.
 
 The exit status is 0 when the import completed, 1 when it did not, and 2 with --strict when it refused a line.
 
 Examples:
   sesame import blocked.csv --list blocked --create
-  sesame import blocked.json.gz --list al-01k... --strict`
+  sesame import all.csv.gz --list blocked --mode replace --dry-run
+  sesame import all.csv.gz --list blocked --mode replace
+  sesame import returned.csv --list blocked --mode remove
+  sesame import blocked.json --list al-01k... --strict`
 }
 
 // errRefusedLines is how a --strict import ends that refused a line.
@@ -47,6 +56,9 @@ var errRefusedLines = errors.New("lines were refused")
 
 // Run imports.
 func (c importCmd) Run(o output) error {
+	if c.Create && c.Mode == "remove" {
+		return usageError{errors.New("--create and --mode remove do not go together: a new list has no members to remove")}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cfg, err := c.config(ctx)
@@ -55,6 +67,9 @@ func (c importCmd) Run(o output) error {
 	}
 	mm := mailmanager.NewFromConfig(cfg)
 	list, err := listID(ctx, mm, c.List)
+	if errors.Is(err, errNoList) && c.Create && c.DryRun {
+		return fmt.Errorf("%w, and a dry run does not make it: leave out --dry-run, or make the list first", err)
+	}
 	if errors.Is(err, errNoList) && c.Create {
 		made, failed := mm.CreateAddressList(ctx, &mailmanager.CreateAddressListInput{AddressListName: &c.List})
 		if failed != nil {
@@ -69,34 +84,43 @@ func (c importCmd) Run(o output) error {
 	if err != nil {
 		return c.kinder(err)
 	}
-	job, err := mm.CreateAddressListImportJob(ctx, &mailmanager.CreateAddressListImportJobInput{
-		AddressListId: &list, Name: aws.String(jobName(c.File)), ImportDataFormat: &types.ImportDataFormat{ImportDataType: c.format()}})
+	var job struct{ JobId, PreSignedUrl string }
+	err = sesame(ctx, cfg, "CreateAddressListImportJob", map[string]any{
+		"AddressListId": list, "Name": jobName(c.File), "ImportDataFormat": map[string]any{"ImportDataType": c.format()},
+		"Mode": strings.ToUpper(c.Mode), "DryRun": c.DryRun}, &job)
 	if err != nil {
 		return c.kinder(err)
 	}
 
-	fmt.Fprintf(o.out, "Import job %s of %s\n", *job.JobId, c.File)
-	if err := upload(ctx, o.err, c.File, *job.PreSignedUrl); err != nil {
+	fmt.Fprintf(o.out, "Import job %s of %s\n", job.JobId, c.File)
+	if err := upload(ctx, o.err, c.File, job.PreSignedUrl); err != nil {
 		if ctx.Err() != nil {
-			return errors.New("stopped while uploading; nothing was imported")
+			return errors.New("stopped while uploading: nothing was imported, and the list is as it was")
 		}
 		return c.kinder(err)
 	}
-	if _, err := mm.StartAddressListImportJob(ctx, &mailmanager.StartAddressListImportJobInput{JobId: job.JobId}); err != nil {
+	// A start that is given up may have happened, so it is not: watch sees the signal.
+	_, err = mm.StartAddressListImportJob(context.WithoutCancel(ctx), &mailmanager.StartAddressListImportJobInput{JobId: &job.JobId})
+	if err != nil {
 		return c.kinder(err)
 	}
-	report, err := watch(ctx, o.err, cfg, *job.JobId)
-	if ctx.Err() != nil {
+	report, err := watch(ctx, o.err, cfg, job.JobId)
+	interrupted := ctx.Err() != nil
+	if interrupted {
+		stop() // a second signal ends the program at once
 		// The signal ended ctx, and the job is to be stopped all the same.
 		ctx = context.WithoutCancel(ctx)
-		_, err = mm.StopAddressListImportJob(ctx, &mailmanager.StopAddressListImportJobInput{JobId: job.JobId})
+		_, err = mm.StopAddressListImportJob(ctx, &mailmanager.StopAddressListImportJobInput{JobId: &job.JobId})
 		var ended *types.ConflictException
 		if err == nil || errors.As(err, &ended) {
-			err = sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": *job.JobId}, &report)
+			err = sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job.JobId}, &report)
 		}
 	}
 	if err != nil {
-		return c.kinder(err)
+		return fmt.Errorf("%w (the server may go on with import job %s)", c.kinder(err), job.JobId)
+	}
+	if interrupted && report.Status == "COMPLETED" {
+		fmt.Fprintln(o.out, "The import had just completed when it was to be stopped.")
 	}
 	fmt.Fprint(o.out, report)
 	switch {
@@ -127,29 +151,58 @@ func jobName(file string) string {
 
 // report is what GetAddressListImportReport answers.
 type report struct {
-	Status                                                           string
-	Lines, Imported, Added, AlreadyPresent, DuplicateInFile, Invalid int64
-	InvalidByReason                                                  []struct {
+	Status, Mode                                  string
+	DryRun                                        bool
+	ShareDone                                     float64
+	LinesRead, Lines                              int64
+	Imported, Added, AlreadyPresent               int64
+	Removed, NotPresent, DuplicateInFile, Members int64
+	Invalid                                       int64
+	InvalidByReason                               []struct {
 		Code, Reason string
 		Lines        int64
 	}
+	Phases                 []phase
 	RefusedLinesUrl, Error string
 }
 
-// String is a report as people read it.
+type phase struct {
+	Name                   string
+	Seconds, RowsPerSecond float64
+	Rows                   int64
+}
+
+// String is a report of a job that has ended, as people read it.
 func (r report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %d lines imported", r.Status, r.Imported)
-	if r.Lines > 0 {
-		fmt.Fprintf(&b, " of %d", r.Lines)
+	if r.Status == "COMPLETED" {
+		r.writeDone(&b)
+	} else {
+		fmt.Fprintf(&b, "%s after %s of the file. The list is as it was.\n", r.Status, number(r.LinesRead, "line"))
 	}
-	fmt.Fprintf(&b, "\n  %10d new members\n  %10d were members before\n  %10d more lines with the same entry as an earlier one\n  %10d lines refused\n",
-		r.Added, r.AlreadyPresent, r.DuplicateInFile, r.Invalid)
+	fmt.Fprintf(&b, "  %10d lines refused\n", r.Invalid)
 	for _, reason := range r.InvalidByReason {
 		fmt.Fprintf(&b, "    %8d %s: %s\n", reason.Lines, reason.Code, reason.Reason)
 	}
 	if r.RefusedLinesUrl != "" {
 		fmt.Fprintf(&b, "The refused lines, one by one (for 12 hours):\n  curl -fo refused.csv '%s'\n", r.RefusedLinesUrl)
+	}
+	switch {
+	case r.Status != "COMPLETED":
+	case r.DryRun:
+		fmt.Fprintf(&b, "The list would have %s. Nothing was changed.\n", number(r.Members, "member"))
+	default:
+		fmt.Fprintf(&b, "The list has %s now.\n", number(r.Members, "member"))
+	}
+	for i, p := range r.Phases {
+		b.WriteString([]string{"", ", "}[min(i, 1)])
+		fmt.Fprintf(&b, "%s took %.2f s", strings.ToLower(p.Name), p.Seconds)
+		if p.Rows > 0 {
+			fmt.Fprintf(&b, " (%.0f rows/s)", p.RowsPerSecond)
+		}
+	}
+	if len(r.Phases) > 0 {
+		b.WriteString("\n")
 	}
 	if r.Error != "" {
 		fmt.Fprintf(&b, "%s\n", r.Error)
@@ -157,25 +210,81 @@ func (r report) String() string {
 	return b.String()
 }
 
+// writeDone says what became of the lines and the members, in the words of the mode.
+func (r report) writeDone(b *strings.Builder) {
+	added, stayed, left, absent := "new members", "were members before", "were members before, and left", "entries were no members"
+	done := "imported"
+	switch {
+	case r.Mode == "REMOVE" && r.DryRun:
+		left, done = "members would be removed", "would be applied"
+	case r.Mode == "REMOVE":
+		left, done = "members removed", "applied"
+	case r.DryRun:
+		added, stayed, left, done = "would be new members", "are members already", "members would leave", "would be imported"
+	}
+	fmt.Fprintf(b, "%s: %d lines %s of %d\n", r.Status, r.Imported, done, r.Lines)
+	count := func(n int64, what string) { fmt.Fprintf(b, "  %10d %s\n", n, what) }
+	if r.Mode == "REMOVE" {
+		count(r.Removed, left)
+		count(r.NotPresent, absent)
+	} else {
+		count(r.Added, added)
+		count(r.AlreadyPresent, stayed)
+	}
+	if r.Mode == "REPLACE" {
+		count(r.Removed, left)
+	}
+	count(r.DuplicateInFile, "more lines with the same entry as an earlier one")
+}
+
+// number is a count of things in words: "1 line", "2 lines".
+func number(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // watch shows a job's progress until it has ended or ctx has.
 func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report, error) {
-	p := newProgress(w, "importing", decor.CountersNoUnit("%d / %d lines"))
+	p := newProgress(w)
 	defer p.end()
 	for {
 		var r report
-		if err := sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job}, &r); err != nil {
+		err := sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job}, &r)
+		pause := 100 * time.Millisecond
+		var api smithy.APIError
+		switch {
+		case errors.As(err, &api) && api.ErrorCode() == "ThrottlingException":
+			pause = time.Second
+		case err != nil:
 			return r, err
-		}
-		p.show(r.Imported+r.Invalid, r.Lines)
-		if r.Status != "PROCESSING" {
+		case r.Status != "PROCESSING":
 			return r, nil
+		default:
+			p.show(r.doing())
 		}
 		select {
 		case <-ctx.Done():
 			return r, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// doing says what is done with a job that runs, and how far it is.
+func (r report) doing() (what string, share float64, detail string, so time.Duration) {
+	if len(r.Phases) == 0 {
+		return "waiting for its turn", 0, "", 0
+	}
+	for _, p := range r.Phases {
+		so += time.Duration(p.Seconds * float64(time.Second))
+	}
+	last := r.Phases[len(r.Phases)-1]
+	if last.Rows > 0 {
+		detail = fmt.Sprintf("%d rows, %.0f rows/s", last.Rows, last.RowsPerSecond)
+	}
+	return strings.ToLower(last.Name), r.ShareDone, detail, so
 }
 
 // upload puts a file to a pre-signed URL.
@@ -189,9 +298,9 @@ func upload(ctx context.Context, w io.Writer, file, url string) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(w, "uploading", decor.CountersKibiByte("% .1f / % .1f"))
+	p := newProgress(w)
 	defer p.end()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, url, &counted{r: f, total: info.Size(), progress: p})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, url, &counted{r: f, total: info.Size(), what: "uploading", begun: time.Now(), progress: p})
 	if err != nil {
 		return err
 	}
@@ -202,60 +311,109 @@ func upload(ctx context.Context, w io.Writer, file, url string) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		text, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
-		if found := regexp.MustCompile(`<Message>(.*)</Message>`).FindSubmatch(text); found != nil {
-			text = found[1]
-		}
-		return errors.Join(fmt.Errorf("the upload was refused: %s: %s", answer.Status, text), err)
+		return refusedBy(answer, "upload")
 	}
 	return nil
 }
 
+// refusedBy is the error that the server answered to what was done with a
+// pre-signed URL.
+func refusedBy(answer *http.Response, what string) error {
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
+	if found := regexp.MustCompile(`<Message>(.*)</Message>`).FindSubmatch(text); found != nil {
+		text = found[1]
+	}
+	return errors.Join(fmt.Errorf("the %s was refused: %s: %s", what, answer.Status, text), err)
+}
+
+// counted shows how much of r was read.
 type counted struct {
 	r        io.Reader
-	n, total int64
+	n, total int64 // bytes; total is 0 when it is not known
+	what     string
+	begun    time.Time
 	progress *progress
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
-	c.progress.show(c.n, c.total)
+	so := time.Since(c.begun)
+	detail := fmt.Sprintf("% .1f", decor.SizeB1024(c.n))
+	share := 0.0
+	if c.total > 0 {
+		share = float64(c.n) / float64(c.total)
+		detail += fmt.Sprintf(" of % .1f", decor.SizeB1024(c.total))
+	}
+	c.progress.show(c.what, share, fmt.Sprintf("%s, % .1f/s", detail, decor.SizeB1024(float64(c.n)/max(so.Seconds(), 0.001))), so)
 	return n, err
 }
 
 // progress is a bar on a terminal, and elsewhere a line every few seconds.
 type progress struct {
-	what string
 	w    io.Writer
-	last time.Time
+	last time.Time // when there was a line
 
 	bars *mpb.Progress // nil when w is no terminal
 	bar  *mpb.Bar
+
+	mu           sync.Mutex
+	what, detail string // of the bar
 }
 
 const lineEvery = 5 * time.Second
 
-func newProgress(w io.Writer, what string, counters decor.Decorator) *progress {
-	p := &progress{what: what, w: w, last: time.Now()}
+func newProgress(w io.Writer) *progress {
+	p := &progress{w: w, last: time.Now()}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bars = mpb.New(mpb.WithOutput(w))
-		p.bar = p.bars.AddBar(0, mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name("  "+what+" "), counters),
-			mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)))
+		text := func(of *string) decor.Decorator {
+			return decor.Any(func(decor.Statistics) string {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return *of
+			})
+		}
+		p.bar = p.bars.AddBar(barLength, mpb.BarRemoveOnComplete(), mpb.BarWidth(30), mpb.BarFillerMiddleware(sinceBegun),
+			mpb.PrependDecorators(text(&p.what)), mpb.AppendDecorators(text(&p.detail)))
 	}
 	return p
 }
 
-// show says that done of total is done; total is 0 while it is not known.
-func (p *progress) show(done, total int64) {
-	if p.bar != nil {
-		p.bar.SetTotal(max(total, done+1), false)
-		p.bar.SetCurrent(done)
-	} else if time.Since(p.last) >= lineEvery {
-		p.last = time.Now()
-		fmt.Fprintf(p.w, "%s: %d of %d\n", p.what, done, total)
+// sinceBegun leaves a bar out while nothing of it is done, or known to be.
+func sinceBegun(bar mpb.BarFiller) mpb.BarFiller {
+	return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+		if s.Current == 0 {
+			return nil
+		}
+		return bar.Fill(w, s)
+	})
+}
+
+// barLength is the length of a bar in steps, of which it never makes the last.
+const barLength = 10_000
+
+// show says what is done, which share of it (0 to 1; 0 while it is not known),
+// more about it, and for how long it has been going on.
+func (p *progress) show(what string, share float64, detail string, so time.Duration) {
+	if p.bar == nil && time.Since(p.last) < lineEvery {
+		return
 	}
+	if share > 0 {
+		detail = strings.TrimSuffix(fmt.Sprintf("%.0f%%, %s", 100*share, detail), ", ")
+		if left := time.Duration(float64(so) * (1 - share) / share); left > time.Second {
+			detail += fmt.Sprintf(", about %s left", left.Round(time.Second))
+		}
+	}
+	if p.bar == nil {
+		p.last = time.Now()
+		fmt.Fprintln(p.w, strings.TrimSuffix(what+": "+detail, ": "))
+		return
+	}
+	p.mu.Lock()
+	p.what, p.detail = "  "+what+" ", "  "+detail
+	p.mu.Unlock()
+	p.bar.SetCurrent(min(int64(share*barLength), barLength-1))
 }
 
 func (p *progress) end() {

@@ -19,7 +19,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Import  importCmd  `cmd:"" help:"Import a file into an address list of a running server."`
 	Keys    keysCmd    `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
-	Lists   listsCmd   `cmd:"" help:"Ask a running server about address lists."`
+	Lists   listsCmd   `cmd:"" help:"Ask a running server about address lists, or write one to a file."`
 	Demo    demoCmd    `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 

@@ -127,16 +127,17 @@ func (a *API) getImportReport(ctx context.Context, c wire.Caller, in *jobInput) 
 	out := &importReport{
 		JobId: j.ID, Status: string(j.Status), Mode: string(j.Mode), DryRun: j.DryRun, ShareDone: p.Share,
 		LinesRead: p.Lines, Imported: p.Imported, Invalid: p.Refused(), InvalidByReason: []refusedFor{}, Phases: []phase{},
-		Added: p.Added, Removed: p.Removed, OverLimit: p.Over,
+		OverLimit: p.Over,
 	}
 	if p.Read {
 		out.Lines = &p.Lines
 	}
 	switch {
+	case j.Status == jobs.Failed || j.Status == jobs.Stopped: // nothing came of what was merged
 	case j.Mode == lists.Remove:
-		out.NotPresent = p.Entries - p.Removed
+		out.Removed, out.NotPresent = p.Removed, p.Entries-p.Removed
 	default:
-		out.AlreadyPresent = p.Entries - p.Added
+		out.Added, out.AlreadyPresent, out.Removed = p.Added, p.Entries-p.Added, p.Removed
 	}
 	if p.Imported > 0 {
 		out.DuplicateInFile = p.Imported - p.Entries

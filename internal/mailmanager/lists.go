@@ -174,3 +174,19 @@ func (a *API) matchAddressList(ctx context.Context, c wire.Caller, in *matchAddr
 	}
 	return out, nil
 }
+
+// exportAddressList gives a URL at which the list's members can be fetched.
+func (a *API) exportAddressList(ctx context.Context, c wire.Caller, in *exportAddressListInput) (*exportAddressListOutput, error) {
+	l, err := a.Lists.Get(ctx, a.owner(c), *in.AddressListId)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	file := l.Name + ".csv"
+	if in.Format != nil && *in.Format == "JSON" {
+		file = l.Name + ".json"
+	}
+	if in.Compression != nil && *in.Compression == "GZIP" {
+		file += ".gz"
+	}
+	return &exportAddressListOutput{Url: a.MembersURL(c.Account, l.ID, file, a.Now())}, nil
+}

@@ -33,6 +33,9 @@ type API struct {
 	UploadURL func(jobID string, at time.Time) string
 	// RefusedURL is a URL, signed at a time, from which a job's refused lines can be fetched.
 	RefusedURL func(jobID string, at time.Time) string
+	// MembersURL is a URL, signed at a time, from which an account's list can be
+	// fetched as a file of that name: .csv or .json, and .gz behind that for gzip.
+	MembersURL func(account, listID, file string, at time.Time) string
 }
 
 // The errors of the model.
@@ -99,6 +102,10 @@ func (a *API) SesameOperations() []wire.Operation {
 			return a.accessList(ctx, c, *in.AddressListId)
 		}, a.createImport, accessDenied, notFound, throttling, validation),
 		wire.Op("GetAddressListImportReport", false, a.accessJob, a.getImportReport, accessDenied, notFound, throttling, validation),
+		// It changes nothing, but who takes out a whole list should be in the audit log.
+		wire.Op("ExportAddressList", true, func(ctx context.Context, c wire.Caller, in *exportAddressListInput) (wire.Access, error) {
+			return a.accessList(ctx, c, *in.AddressListId)
+		}, a.exportAddressList, accessDenied, notFound, throttling, validation),
 	}
 }
 

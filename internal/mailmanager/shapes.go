@@ -169,25 +169,29 @@ type refusedFor struct {
 	Lines  int64
 }
 
+// importReport says what became of a job's lines. The counts of members grow
+// while entries are merged, and come true when Status is COMPLETED. They are 0 of
+// a job that FAILED or was STOPPED, since that changes nothing; in a dry run they
+// say what would be.
 type importReport struct {
 	JobId           string
 	Status          string
 	Mode            string  // APPEND, REPLACE or REMOVE
-	DryRun          bool    // nothing is changed; the counts are what they would be
+	DryRun          bool    // the list is not changed
 	ShareDone       float64 // of the whole work, 0 to 1
 	LinesRead       int64   // so far, blank ones left out
 	Lines           *int64  // of the file; absent until it has been read
 	Imported        int64   // valid lines whose entry is applied: 0 until the list is changed, in one step
 	Added           int64   // members that are new
-	AlreadyPresent  int64   // entries that were members before
+	AlreadyPresent  int64   // entries that were members before; 0 in the mode REMOVE
 	Removed         int64   // members that leave, in the modes REPLACE and REMOVE
 	NotPresent      int64   // entries that were no members, in the mode REMOVE
-	DuplicateInFile int64   // lines whose entry an earlier line had
+	DuplicateInFile int64   // lines whose entry another line had; 0 until the list is changed
 	Members         *int64  // of the list afterwards; absent until the job has completed
-	OverLimit       int64   // members that the list would have above its limit
+	OverLimit       int64   // members that the list would have above its limit, which failed the job
 	Invalid         int64   // lines refused
 	InvalidByReason []refusedFor
-	Phases          []phase
+	Phases          []phase // that have begun, in order
 	RefusedLinesUrl *string // CSV of each refused line; fetch it within 12 hours
 	Error           *string
 }
@@ -209,6 +213,16 @@ type createImportInput struct {
 	Mode             *string                `enum:"APPEND,REPLACE,REMOVE"`
 	DryRun           *bool
 	ClientToken      *string `length:"1..128"`
+}
+
+type exportAddressListInput struct {
+	AddressListId *string `required:"true" length:"1..255" pattern:"^[a-zA-Z0-9-]+$"`
+	Format        *string `enum:"CSV,JSON"`  // CSV when absent
+	Compression   *string `enum:"NONE,GZIP"` // NONE when absent
+}
+
+type exportAddressListOutput struct {
+	Url string // GET gives the members as they are then; for 12 hours
 }
 
 type matchAddressListInput struct {

@@ -1,9 +1,11 @@
 // Package objects is the door for pre-signed URLs, under /objects/: where the
-// file of an import job is uploaded, and the list of its refused lines fetched. It
-// speaks as Amazon S3 does, errors included.
+// file of an import job is uploaded, and where the list of its refused lines and
+// the members of an address list are fetched. It speaks as Amazon S3 does, errors
+// included.
 //
-// It promises that a 200 means the whole file is durable and will be what Start
-// imports, and that anything else changed nothing.
+// It promises that a 200 to an upload means that the whole file is durable and
+// will be what Start imports, and that anything else changed nothing; and that a
+// download is whole, or breaks off so that the client sees it.
 //
 // It may import sigv4 and importer.
 package objects
@@ -44,14 +46,19 @@ type Door struct {
 		Upload(ctx context.Context, jobID string, body io.Reader, check func(size int64) error) error
 	}
 	// Refused is importer.Service's.
-	Refused   func(ctx context.Context, jobID string) (io.ReadCloser, error)
+	Refused func(ctx context.Context, jobID string) (io.ReadCloser, error)
+	// Members calls do for every member of an account's list as it is shown, in order
+	// of key; address is do's until it returns. An error of do's ends it and is
+	// given. found is false, and do not called, when there is no such list.
+	Members   func(ctx context.Context, account, listID string, do func(address []byte) error) (found bool, err error)
 	MaxUpload int64         // bytes
-	Idle      time.Duration // an upload that sends nothing for so long is given up
+	Idle      time.Duration // an upload that sends nothing, or a download that takes nothing, for so long is given up
 	Slots     chan struct{} // one for each upload that may run at once
+	Downloads chan struct{} // one for each download that may run at once
 	Now       func() time.Time
 	NewID     func() string
 	Log       *slog.Logger
-	Audit     *slog.Logger      // one line for each upload that was kept
+	Audit     *slog.Logger      // one line for each upload that was kept and each download of members
 	Received  func(bytes int64) // told of each upload that was kept
 
 	mu      sync.Mutex
@@ -61,6 +68,7 @@ type Door struct {
 const (
 	imports   = "/objects/imports/"
 	refused   = "/objects/refused/"
+	members   = "/objects/members/"
 	urlLife   = 12 * time.Hour
 	clockSkew = 15 * time.Minute
 )
@@ -73,14 +81,6 @@ func (d *Door) UploadURL(jobID string, at time.Time) string {
 	u := *d.PublicURL
 	u.Path = imports + jobID
 	return sigv4.Presign(http.MethodPut, &u, d.Credentials, d.scope(), at, urlLife)
-}
-
-// RefusedURL is a URL from which the list of an import job's refused lines can be
-// fetched for 12 hours from the time it is signed at.
-func (d *Door) RefusedURL(jobID string, at time.Time) string {
-	u := *d.PublicURL
-	u.Path = refused + jobID
-	return sigv4.Presign(http.MethodGet, &u, d.Credentials, d.scope(), at, urlLife)
 }
 
 // refusal is an error as S3 writes it.
@@ -100,8 +100,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := d.Now()
 	id := d.NewID()
 	w.Header().Set("X-Amz-Request-Id", id)
-	if named, ok := strings.CutPrefix(r.URL.Path, refused); ok && r.Method == http.MethodGet {
-		d.get(w, r, id, named)
+	download := strings.HasPrefix(r.URL.Path, refused) || strings.HasPrefix(r.URL.Path, members)
+	if download && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		d.get(w, r, id)
 		return
 	}
 	jobID, size, err := d.put(w, r)
@@ -131,6 +132,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (e *refusal) write(w http.ResponseWriter, r *http.Request, id string) {
 	e.Resource, e.RequestID = r.URL.Path, id
+	w.Header().Del("Content-Disposition")
 	w.Header().Set("Content-Type", "application/xml")
 	// What is left of the body is not read, however much it is.
 	w.Header().Set("Connection", "close")
@@ -138,63 +140,6 @@ func (e *refusal) write(w http.ResponseWriter, r *http.Request, id string) {
 	if r.Method != http.MethodHead {
 		io.WriteString(w, xml.Header)
 		xml.NewEncoder(w).Encode(e)
-	}
-}
-
-// get gives the list of a job's refused lines.
-func (d *Door) get(w http.ResponseWriter, r *http.Request, id, jobID string) {
-	code := "OK"
-	err := sigv4.VerifyPresigned(r, d.Credentials, d.scope(), d.Now(), clockSkew)
-	if err != nil {
-		err = notSigned(err)
-		jobID = "" // may be something that should not be in a log
-	} else {
-		err = d.send(w, r, jobID)
-	}
-	var refused *refusal
-	switch {
-	case err == nil:
-	case errors.As(err, &refused):
-		code = refused.Code
-		refused.write(w, r, id)
-	case r.Context().Err() != nil: // the client has gone
-		code = "ClientGone"
-	default: // some of the list is on its way: the client must see it broken off
-		d.Log.Error("download failed", "request_id", id, "error", err)
-		panic(http.ErrAbortHandler)
-	}
-	d.Log.Info("download", "request_id", id, "job", jobID, "code", code)
-}
-
-func (d *Door) send(w http.ResponseWriter, r *http.Request, jobID string) error {
-	content, err := d.Refused(r.Context(), jobID)
-	if errors.Is(err, importer.ErrNotFound) {
-		return &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The import job does not exist any more, or refused no line."}
-	}
-	if err != nil {
-		d.Log.Error("open a list of refused lines", "job", jobID, "error", err)
-		return &refusal{Status: http.StatusInternalServerError, Code: "InternalError",
-			Message: "Something went wrong inside the server; its log says what under this job. Try again."}
-	}
-	defer content.Close()
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-	w.Header().Set("Content-Disposition", `attachment; filename="`+jobID+`-refused.csv"`)
-	control := http.NewResponseController(w)
-	buffer := make([]byte, 64<<10)
-	for {
-		if err := control.SetWriteDeadline(time.Now().Add(d.Idle)); err != nil {
-			return err
-		}
-		n, err := content.Read(buffer)
-		if _, err := w.Write(buffer[:n]); err != nil {
-			return err
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 	}
 }
 

@@ -92,12 +92,12 @@ func newHouse(t testing.TB) *house {
 	id := func(prefix string) string { return fmt.Sprintf("%s-%026d", prefix, h.ids.Add(1)) }
 	log := slog.New(slog.NewTextHandler(h, nil))
 	h.imports = &importer.Service{
-		Store: h.db, Objects: h.folder, Config: importer.Config{Members: 100, Running: 100},
+		Store: h.db, Objects: h.folder, Config: importer.Config{Running: 100},
 		Now: time.Now, NewID: id, Wake: func() {}, Log: log, Counted: func(_, _ int64) {},
 	}
 	h.door = &objects.Door{
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: "the secret of the door"}, Region: "us-east-1",
-		Uploads: h.imports, MaxUpload: maxUpload, Idle: time.Minute, Slots: make(chan struct{}, 64),
+		Uploads: h.imports, MaxUpload: maxUpload, Idle: time.Minute, Slots: make(chan struct{}, 64), Downloads: make(chan struct{}, 2),
 		NewID: func() string { return id("request") }, Log: log, Audit: slog.New(slog.NewJSONHandler(&h.audit, nil)),
 		Now: func() time.Time {
 			h.mu.Lock()
@@ -138,13 +138,13 @@ func (h *house) setURL(text string) {
 }
 
 func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() { h.served <- struct{}{} }()
 	h.door.ServeHTTP(w, r)
-	h.served <- struct{}{}
 }
 
 func (h *house) close() {
 	h.must(h.db.Close())
-	if n := len(h.door.Slots); n != 0 {
+	if n := len(h.door.Slots) + len(h.door.Downloads); n != 0 {
 		h.t.Errorf("%d slots are taken for good", n)
 	}
 	if log := h.logged(); strings.Contains(log, "X-Amz-Signature") || strings.Contains(log, "@") {
@@ -160,7 +160,7 @@ func (h *house) pass(d time.Duration) {
 
 func (h *house) newJob() string {
 	h.t.Helper()
-	id, _, err := h.imports.Create(h.ctx, ann, h.list, "job", importfile.CSV, lists.ClientToken{})
+	id, _, err := h.imports.Create(h.ctx, ann, importer.Order{ListID: h.list, Name: "job", Format: importfile.CSV, Mode: lists.Append}, lists.ClientToken{})
 	h.must(err)
 	return id
 }
@@ -757,7 +757,7 @@ func bubble(t *testing.T, name string, run func(h *house, client net.Conn)) {
 			defer h.close()
 			h.setURL("http://sesame.test")
 			listener := pipes{make(chan net.Conn), make(chan struct{})}
-			server := &http.Server{Handler: h, WriteTimeout: time.Minute}
+			server := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute}
 			ended := make(chan error)
 			go func() { ended <- server.Serve(listener) }()
 			client, conn := net.Pipe()

@@ -64,6 +64,12 @@ func TestRefusedLines(t *testing.T) {
 			if got.StatusCode != c.status || !strings.Contains(string(text), c.says) || got.Header.Get("X-Amz-Request-Id") == "" {
 				t.Errorf("got %d %.300s", got.StatusCode, text)
 			}
+			head, err := http.Head(to)
+			h.must(err)
+			head.Body.Close()
+			if head.StatusCode != c.status {
+				t.Errorf("HEAD: %d", head.StatusCode)
+			}
 			if c.status == 200 && (string(text) != c.says || !strings.Contains(got.Header.Get("Content-Disposition"), c.job+"-refused.csv")) {
 				t.Errorf("got %d bytes, want %d; %v", len(text), len(c.says), got.Header)
 			}

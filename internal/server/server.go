@@ -24,6 +24,7 @@ import (
 	"sesame/internal/importer"
 	"sesame/internal/jobs"
 	"sesame/internal/keyfile"
+	"sesame/internal/listfile"
 	"sesame/internal/lists"
 	"sesame/internal/mailmanager"
 	"sesame/internal/metadb"
@@ -57,8 +58,9 @@ const (
 	maxReading     = 1024      // API requests whose body is being received
 	maxInFlight    = 256       // API requests being answered
 	maxUploads     = 64
+	maxDownloads   = 32
 	readTimeout    = 10 * time.Second // of an API request
-	idleUpload     = 60 * time.Second // silence within an upload
+	idleUpload     = 60 * time.Second // silence within an upload, or of who downloads
 	maxDecompress  = 20               // an import file may be this many times MaxUpload when decompressed
 	housekeepEvery = time.Minute
 )
@@ -167,12 +169,22 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	door := &objects.Door{
 		PublicURL: public, Region: c.Region, Uploads: imports, Refused: imports.Refused, MaxUpload: c.MaxUpload, Idle: idleUpload,
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},
-		Slots:       make(chan struct{}, maxUploads),
-		Now:         time.Now, NewID: newRequestID, Log: log, Audit: audit, Received: metrics.Uploaded,
+		Slots:       make(chan struct{}, maxUploads), Downloads: make(chan struct{}, maxDownloads),
+		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Received: metrics.Uploaded,
+	}
+	door.Members = func(ctx context.Context, account, list string, do func(address []byte) error) (found bool, err error) {
+		err = addressLists.Each(ctx, lists.Owner{Account: account, Region: c.Region}, list, func(r listfile.Row) error {
+			if r.Shown != nil {
+				return do(r.Shown)
+			}
+			return do(r.Key)
+		})
+		return !errors.Is(err, lists.ErrNotFound), err
 	}
 	api := &mailmanager.API{
 		Region: c.Region, Lists: addressLists, Imports: imports, Now: time.Now, UploadURL: door.UploadURL, RefusedURL: door.RefusedURL,
-		Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
+		MembersURL: door.MembersURL,
+		Pages:      wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 	}
 	mailManager := api.Service()
 	edge := &wire.Edge{
