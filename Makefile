@@ -28,4 +28,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (2m)
 bench-import: ## Import 1,000,000 and 10,000,000 addresses beside sort -u, postmap and DuckDB; installs postfix-lmdb
 	go run ./bench/import
 
-.PHONY: help build demo run check test fuzz bench-import
+bench-match: ## Look addresses up in a list of 10,000,000 entries beside postmap; installs postfix-lmdb, -cdb and tinycdb
+	go run ./bench/match
+
+.PHONY: help build demo run check test fuzz bench-import bench-match

@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
+
+	"sesame/bench/yard"
 )
 
 // shared is what was measured of imports that do not have a server to themselves.
@@ -53,7 +53,7 @@ func measureShared(ctx context.Context, binary string, f files) (got shared, err
 	got.lines = f.lines
 	data := filepath.Join(f.dir, "data")
 
-	say("importing %d lines beside calls", f.lines)
+	yard.Say("importing %d lines beside calls", f.lines)
 	err = withServer(ctx, binary, data, func(_ int, c client) error {
 		other, err := c.createList(ctx, "other")
 		if err != nil {
@@ -91,7 +91,7 @@ func measureShared(ctx context.Context, binary string, f files) (got shared, err
 			return err
 		}
 
-		say("the same calls for %v, with nothing else to do", idleFor)
+		yard.Say("the same calls for %v, with nothing else to do", idleFor)
 		syscall.Sync()
 		over, cancel := context.WithTimeout(ctx, idleFor)
 		defer cancel()
@@ -105,7 +105,7 @@ func measureShared(ctx context.Context, binary string, f files) (got shared, err
 		return got, err
 	}
 
-	say("importing %d lines into each of two lists at the same time", f.lines)
+	yard.Say("importing %d lines into each of two lists at the same time", f.lines)
 	err = withServer(ctx, binary, data, func(pid int, c client) error {
 		var lists, jobs [2]string
 		for i := range jobs {
@@ -126,7 +126,7 @@ func measureShared(ctx context.Context, binary string, f files) (got shared, err
 		}
 		all.Wait()
 		got.anonymous = anonymous()
-		if got.peak, err = memory(pid, "VmHWM"); err != nil {
+		if got.peak, err = yard.Memory(pid, "VmHWM"); err != nil {
 			return err
 		}
 		for i := range lists {
@@ -188,15 +188,4 @@ func (c client) call(ctx context.Context, until <-chan struct{}, other, same, na
 func (c client) register(ctx context.Context, list, address string) error {
 	_, err := c.RegisterMemberToAddressList(ctx, &mailmanager.RegisterMemberToAddressListInput{AddressListId: &list, Address: &address})
 	return err
-}
-
-// quantile gives, in milliseconds, the shortest of the durations that the part p of
-// them, 0 to 1, does not exceed. It is not a number when there is none.
-func quantile(all []time.Duration, p float64) float64 {
-	if len(all) == 0 {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	rank := max(1, int(math.Ceil(p*float64(len(sorted)))))
-	return float64(sorted[rank-1]) / float64(time.Millisecond)
 }

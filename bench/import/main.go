@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"sesame/bench/yard"
 )
 
 // limit is how long all of it may take: longer means that something hangs.
@@ -88,29 +90,21 @@ func main() {
 }
 
 func work(ctx context.Context, w wants) (err error) {
-	dir, err := os.MkdirTemp("", "sesame-bench-")
+	dir, err := yard.Folder()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var where syscall.Statfs_t
-	if err := syscall.Statfs(dir, &where); err != nil {
-		return err
-	}
-	const tmpfs = 0x01021994 // statfs(2)
-	if where.Type == tmpfs {
-		return fmt.Errorf("%s is in memory: set TMPDIR to a folder on a disk", dir)
-	}
 	if w.pprof != "" {
 		return profile(ctx, w, dir)
 	}
 
-	say("building the server")
+	yard.Say("building the server")
 	binary := filepath.Join(dir, "sesame")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "sesame/cmd/sesame").CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server: %w\n%s", err, out)
 	}
-	if err := readyPostmap(ctx, dir); err != nil {
+	if err := yard.ReadyPostmap(ctx, dir, "lmdb"); err != nil {
 		return err
 	}
 	var t table
@@ -143,7 +137,7 @@ func work(ctx context.Context, w wants) (err error) {
 }
 
 func makeFiles(dir string, lines int, dirty bool, seed uint64) (files, error) {
-	say("making %d lines", lines)
+	yard.Say("making %d lines", lines)
 	f, err := writeFiles(dir, lines, dirty, seed)
 	if err != nil {
 		return f, fmt.Errorf("make the lines: %w", err)
@@ -208,6 +202,3 @@ func (f figures) String() string {
 	}
 	return text
 }
-
-// say tells how far it is.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

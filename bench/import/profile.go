@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"sesame/bench/yard"
 	"sesame/internal/config"
 	"sesame/internal/obs"
 	"sesame/internal/server"
@@ -68,6 +69,6 @@ func profile(ctx context.Context, w wants, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	say("%d rows in %.2f s; look at it with `go tool pprof -http=: %s`", f.lines, took.Seconds(), w.pprof)
+	yard.Say("%d rows in %.2f s; look at it with `go tool pprof -http=: %s`", f.lines, took.Seconds(), w.pprof)
 	return calls.checkMembers(ctx, list, f.samples)
 }

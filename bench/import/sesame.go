@@ -26,6 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
+
+	"sesame/bench/yard"
 )
 
 // The root key of the server that is measured, and its region.
@@ -66,7 +68,7 @@ func measureSesame(ctx context.Context, binary string, f files, upload string) (
 			return err
 		}
 		got.cpu = after - before
-		if got.peak, err = memory(pid, "VmHWM"); err != nil {
+		if got.peak, err = yard.Memory(pid, "VmHWM"); err != nil {
 			return err
 		}
 		return c.checkMembers(ctx, list, f.samples)
@@ -276,21 +278,6 @@ func (c client) checkMembers(ctx context.Context, list string, samples []string)
 	return nil
 }
 
-// memory gives one of the sizes that the kernel keeps of a process's memory, in
-// bytes.
-func memory(pid int, name string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	found := regexp.MustCompile(name + `:\s+(\d+) kB`).FindSubmatch(status)
-	if found == nil {
-		return 0, fmt.Errorf("the kernel does not say %s of the server", name)
-	}
-	kib, err := strconv.ParseInt(string(found[1]), 10, 64)
-	return kib << 10, err
-}
-
 // watchMemory looks again and again how much memory a process has that is not a
 // file's, until stop is called, which gives the most that was seen, in bytes; 0
 // when the kernel does not say.
@@ -299,7 +286,7 @@ func watchMemory(pid int) (stop func() int64) {
 	go func() {
 		var seen int64
 		for {
-			now, err := memory(pid, "RssAnon")
+			now, err := yard.Memory(pid, "RssAnon")
 			if err == nil {
 				seen = max(seen, now)
 			}

@@ -5,17 +5,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
+	"sesame/bench/yard"
 )
 
 // table is everything that was measured.
@@ -36,12 +29,10 @@ type group struct {
 	sesame, sort, postmap, duckDB []figures
 }
 
-var english = message.NewPrinter(language.English) // groups digits
-
 func (g *group) name() string {
-	name := english.Sprintf("%d clean", g.lines)
+	name := yard.English.Sprintf("%d clean", g.lines)
 	if g.dirty {
-		name = english.Sprintf("%d dirty", g.lines)
+		name = yard.English.Sprintf("%d dirty", g.lines)
 	}
 	if g.packed {
 		return name + " gzip"
@@ -51,32 +42,26 @@ func (g *group) name() string {
 
 // note tells a measurement, and keeps it for the file.
 func (t *table) note(format string, args ...any) {
-	say(format, args...)
+	yard.Say(format, args...)
 	fmt.Fprintf(&t.raw, format+"\n", args...)
 }
 
 // print prints the table, and writes it to a file in the folder results, with each
 // measurement.
 func (t *table) print(ctx context.Context, results string) error {
-	commit, err := printed(ctx, "git", "describe", "--always", "--dirty", "--exclude=*")
+	sort, err := yard.Printed(ctx, "sort", "--version")
 	if err != nil {
 		return err
 	}
-	date := time.Now().UTC().Format(time.DateOnly)
-	facts, err := machine(ctx)
+	gzip, err := yard.Printed(ctx, "gzip", "--version")
 	if err != nil {
 		return err
 	}
-	text := fmt.Appendf(nil, "Import benchmark of %s at commit %s\n%s, DuckDB %s\n\n", date, commit, facts, t.duckDB)
-	text = append(text, t.text()...)
-	if _, err := os.Stdout.Write(text); err != nil || results == "" {
+	postfix, err := yard.Postfix(ctx)
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(results, 0o755); err != nil {
-		return err
-	}
-	text = fmt.Appendf(text, "\nEach measurement\n\n%s", t.raw.Bytes())
-	return os.WriteFile(filepath.Join(results, "import-"+date+"-"+commit+".txt"), text, 0o644)
+	return yard.Publish(ctx, results, "import", fmt.Sprintf("%s, %s, %s, DuckDB %s", sort, gzip, postfix, t.duckDB), t.text(), t.raw.Bytes())
 }
 
 func (t *table) text() []byte {
@@ -85,20 +70,20 @@ func (t *table) text() []byte {
 	fmt.Fprintf(&b, line, "", "seconds", "lines/s", "CPU s", "peak MiB", "anon. MiB", "bytes/line", "Sesame's seconds to these")
 	for _, g := range t.groups {
 		lines := float64(g.lines)
-		english.Fprintf(&b, "\n%s, %.1f bytes a line, runs: %d\n", g.name(), float64(g.size)/lines/float64(len(g.sesame)), len(g.sesame))
+		yard.English.Fprintf(&b, "\n%s, %.1f bytes a line, runs: %d\n", g.name(), float64(g.size)/lines/float64(len(g.sesame)), len(g.sesame))
 		for i, runs := range [][]figures{g.sesame, g.sort, g.postmap, g.duckDB} {
 			took := each(runs, seconds)
 			middle := func(format string, of func(figures) float64) string {
-				return english.Sprintf(format, median(each(runs, of)))
+				return yard.English.Sprintf(format, yard.Median(each(runs, of)))
 			}
-			anonymous, ratio := "–", spread(ratios(g.sesame, runs))
+			anonymous, ratio := "–", yard.Spread(ratios(g.sesame, runs))
 			if i == 0 {
-				anonymous, ratio = middle("%.0f", func(f figures) float64 { return mebibytes(f.anonymous) }), "–"
+				anonymous, ratio = middle("%.0f", func(f figures) float64 { return yard.Mebibytes(f.anonymous) }), "–"
 			}
 			fmt.Fprintf(&b, line, []string{"  Sesame", "  sort -u", "  postmap lmdb:", "  DuckDB"}[i],
-				spread(took), english.Sprintf("%.0f", lines/median(took)),
+				yard.Spread(took), yard.English.Sprintf("%.0f", lines/yard.Median(took)),
 				middle("%.2f", func(f figures) float64 { return f.cpu.Seconds() }),
-				middle("%.0f", func(f figures) float64 { return mebibytes(f.peak) }), anonymous,
+				middle("%.0f", func(f figures) float64 { return yard.Mebibytes(f.peak) }), anonymous,
 				middle("%.1f", func(f figures) float64 { return float64(f.disk) / lines }), ratio)
 		}
 	}
@@ -106,18 +91,18 @@ func (t *table) text() []byte {
 	s := t.shared
 	alone := t.groups[len(t.groups)-4].sesame // clean and plain
 	const call = "%-40s %-14s %6s %9s %9s %9s\n"
-	english.Fprintf(&b, "\nA call every %d ms, %d clean plain\n\n", callEvery.Milliseconds(), s.lines)
+	yard.English.Fprintf(&b, "\nA call every %d ms, %d clean plain\n\n", callEvery.Milliseconds(), s.lines)
 	fmt.Fprintf(&b, call, "", "", "calls", "p50, ms", "p99, ms", "max, ms")
 	row := func(name, when string, took []time.Duration) {
-		fmt.Fprintf(&b, call, name, when, fmt.Sprint(len(took)), fmt.Sprintf("%.2f", quantile(took, 0.5)),
-			fmt.Sprintf("%.2f", quantile(took, 0.99)), fmt.Sprintf("%.2f", quantile(took, 1)))
+		fmt.Fprintf(&b, call, name, when, fmt.Sprint(len(took)), fmt.Sprintf("%.2f", yard.Quantile(took, 0.5)),
+			fmt.Sprintf("%.2f", yard.Quantile(took, 0.99)), fmt.Sprintf("%.2f", yard.Quantile(took, 1)))
 	}
 	for i, name := range callNames {
 		row(name, "during import", s.during[i])
 		row("", "idle", s.idle[i])
 	}
-	english.Fprintf(&b, "\nSeconds of one import alone: %s; beside these calls: %.2f; of two at the same time: %.2f and %.2f,\ntheir server's peak %.0f MiB, anonymous %.0f MiB.\n",
-		spread(each(alone, seconds)), s.beside.Seconds(), s.both[0].Seconds(), s.both[1].Seconds(), mebibytes(s.peak), mebibytes(s.anonymous))
+	yard.English.Fprintf(&b, "\nSeconds of one import alone: %s; beside these calls: %.2f; of two at the same time: %.2f and %.2f,\ntheir server's peak %.0f MiB, anonymous %.0f MiB.\n",
+		yard.Spread(each(alone, seconds)), s.beside.Seconds(), s.both[0].Seconds(), s.both[1].Seconds(), yard.Mebibytes(s.peak), yard.Mebibytes(s.anonymous))
 
 	b.WriteString("\nTargets: the medians that come worst off\n\n")
 	t.writeTargets(&b)
@@ -158,13 +143,13 @@ func (t *table) writeTargets(b *bytes.Buffer) {
 	var toSort, toPostmap, growth, peak []value
 	last := t.groups[len(t.groups)-4:] // those of the most lines
 	for _, g := range t.groups {
-		toSort = append(toSort, value{g.name(), median(ratios(g.sesame, g.sort))})
-		toPostmap = append(toPostmap, value{g.name(), median(ratios(g.sesame, g.postmap))})
+		toSort = append(toSort, value{g.name(), yard.Median(ratios(g.sesame, g.sort))})
+		toPostmap = append(toPostmap, value{g.name(), yard.Median(ratios(g.sesame, g.postmap))})
 	}
 	for i, g := range last {
-		peak = append(peak, value{g.name(), median(each(g.sesame, func(f figures) float64 { return mebibytes(f.peak) }))})
+		peak = append(peak, value{g.name(), yard.Median(each(g.sesame, func(f figures) float64 { return yard.Mebibytes(f.peak) }))})
 		fewest := t.groups[i]
-		growth = append(growth, value{g.name(), median(each(g.sesame, seconds)) / median(each(fewest.sesame, seconds))})
+		growth = append(growth, value{g.name(), yard.Median(each(g.sesame, seconds)) / yard.Median(each(fewest.sesame, seconds))})
 	}
 	target := func(what, format string, most float64, values []value) {
 		worst := slices.MaxFunc(values, func(a, b value) int { return cmp.Compare(a.is, b.is) })
@@ -177,17 +162,15 @@ func (t *table) writeTargets(b *bytes.Buffer) {
 	target("Sesame's seconds to those of sort -u", "%.2f", 2.5, toSort)
 	target("Sesame's seconds to those of postmap", "%.2f", 1, toPostmap)
 	if more := float64(last[0].lines) / float64(t.groups[0].lines); more > 1 {
-		target(english.Sprintf("Sesame's seconds to those of %d lines", t.groups[0].lines), "%.1f", 1.2*more, growth)
+		target(yard.English.Sprintf("Sesame's seconds to those of %d lines", t.groups[0].lines), "%.1f", 1.2*more, growth)
 	}
 	target("Sesame's peak memory, MiB", "%.0f", 400, peak)
 	target("p99 of RegisterMember during an import, ms", "%.1f", 100, []value{
-		{"into another list", quantile(t.shared.during[registerOther], 0.99)}, {"into the same list", quantile(t.shared.during[registerSame], 0.99)},
+		{"into another list", yard.Quantile(t.shared.during[registerOther], 0.99)}, {"into the same list", yard.Quantile(t.shared.during[registerSame], 0.99)},
 	})
 }
 
 func seconds(f figures) float64 { return f.took.Seconds() }
-
-func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
 // each gives one figure of each run.
 func each(runs []figures, of func(figures) float64) []float64 {
@@ -205,58 +188,4 @@ func ratios(a, b []figures) []float64 {
 		all = append(all, seconds(a[i])/seconds(b[i]))
 	}
 	return all
-}
-
-func median(all []float64) float64 {
-	sorted := slices.Sorted(slices.Values(all))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-}
-
-// spread gives the median of figures and between what they lie.
-func spread(all []float64) string {
-	if len(all) == 1 {
-		return fmt.Sprintf("%.2f", all[0])
-	}
-	return fmt.Sprintf("%.2f (%.2f–%.2f)", median(all), slices.Min(all), slices.Max(all))
-}
-
-// machine gives what the figures depend on, and nothing that names the machine.
-func machine(ctx context.Context) (string, error) {
-	kernel, err := printed(ctx, "uname", "-sr")
-	if err != nil {
-		return "", err
-	}
-	kernel = regexp.MustCompile(`^\S+ [0-9.]*[0-9]`).FindString(kernel) // without what a distributor or owner calls it
-	memory, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return "", err
-	}
-	var kib float64
-	if _, err := fmt.Sscanf(string(memory), "MemTotal: %f kB", &kib); err != nil {
-		return "", err
-	}
-	sort, err := printed(ctx, "sort", "--version")
-	if err != nil {
-		return "", err
-	}
-	gzip, err := printed(ctx, "gzip", "--version")
-	if err != nil {
-		return "", err
-	}
-	postfix, err := printed(ctx, "postconf", "-d", "-h", "mail_version")
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%d cores (%s), %.0f GiB memory, %s, %s; %s, %s, Postfix %s",
-		runtime.NumCPU(), runtime.GOARCH, kib/(1<<20), kernel, runtime.Version(), sort, gzip, postfix), nil
-}
-
-// printed gives the first line that a command prints.
-func printed(ctx context.Context, name string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, name, args...).Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	first, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(first), nil
 }

@@ -11,11 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
 	_ "github.com/duckdb/duckdb-go/v2" // the driver
+
+	"sesame/bench/yard"
 )
 
 // measured runs a command to its end and gives what it printed too. Its disk is
@@ -66,7 +67,7 @@ func measureSort(ctx context.Context, f files, compressed bool) (figures, error)
 	if err != nil {
 		return got, err
 	}
-	if got.disk, err = fileSize(sorted); err != nil {
+	if got.disk, err = yard.FileSize(sorted); err != nil {
 		return got, err
 	}
 	return got, os.Remove(sorted)
@@ -89,7 +90,7 @@ func countLines(name string) (lines int, err error) {
 // measurePostmap makes an LMDB table of the lines. Of a key that an earlier line
 // had it is to take no notice (-w): a warning for each would be what is measured.
 func measurePostmap(ctx context.Context, f files) (figures, error) {
-	conf, err := postmapConfig(f.dir, f.lines)
+	conf, err := yard.PostmapConfig(f.dir, f.lines)
 	if err != nil {
 		return figures{}, err
 	}
@@ -107,7 +108,7 @@ func measurePostmap(ctx context.Context, f files) (figures, error) {
 		}
 	}
 	made := f.table + ".lmdb"
-	if got.disk, err = fileSize(made); err != nil {
+	if got.disk, err = yard.FileSize(made); err != nil {
 		return got, err
 	}
 	return got, os.Remove(made)
@@ -139,7 +140,7 @@ func measureDuckDB(ctx context.Context, f files, compressed bool) (got figures, 
 		return got, "", fmt.Errorf("%d rows came out and not %d", rows, want)
 	}
 	made := filepath.Join(f.dir, database)
-	if got.disk, err = fileSize(made); err != nil {
+	if got.disk, err = yard.FileSize(made); err != nil {
 		return got, "", err
 	}
 	return got, version, os.Remove(made)
@@ -170,60 +171,4 @@ func duckDB(database, file string) (err error) {
 	}
 	fmt.Println(rows, version)
 	return nil
-}
-
-// postmapConfig gives a folder with what postmap wants to read: nearly nothing.
-// The map may grow to a kilobyte a line, so that postmap, whose default is 16 MiB
-// for all, does not run into the limit and start again, doubled, several times.
-func postmapConfig(dir string, lines int) (conf string, err error) {
-	conf = filepath.Join(dir, "postfix")
-	if err := os.MkdirAll(conf, 0o700); err != nil {
-		return "", err
-	}
-	main := filepath.Join(conf, "main.cf")
-	if err := os.WriteFile(main, fmt.Appendf(nil, "lmdb_map_size = %d\n", 16<<20+1024*lines), 0o600); err != nil {
-		return "", err
-	}
-	// Postfix programs sleep for up to two seconds beside a main.cf that has just
-	// been written, lest they read half of it.
-	long := time.Now().Add(-time.Hour)
-	return conf, os.Chtimes(main, long, long)
-}
-
-// readyPostmap tries postmap with LMDB and, where that is missing, installs
-// Debian's. A Postfix that was not there before is left without configuration,
-// which means that it does not run.
-func readyPostmap(ctx context.Context, dir string) error {
-	conf, err := postmapConfig(dir, 0)
-	if err != nil {
-		return err
-	}
-	probe := filepath.Join(dir, "probe")
-	if err := os.WriteFile(probe, []byte("a@b.example OK\n"), 0o600); err != nil {
-		return err
-	}
-	try := func() error {
-		out, err := exec.CommandContext(ctx, "postmap", "-c", conf, "lmdb:"+probe).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("postmap with LMDB: %w\n%s", err, out)
-		}
-		return nil
-	}
-	if try() == nil {
-		return nil
-	}
-	say("postmap or its LMDB support is missing: installing the Debian packages postfix and postfix-lmdb")
-	for _, c := range [][]string{
-		{"debconf-set-selections"},
-		{"apt-get", "update"},
-		{"apt-get", "install", "-y", "postfix", "postfix-lmdb"},
-	} {
-		install := exec.CommandContext(ctx, c[0], c[1:]...)
-		install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		install.Stdin = strings.NewReader("postfix postfix/main_mailer_type select No configuration\n")
-		if out, err := install.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%sInstall postmap with LMDB support by hand, then run this again", install, err, out)
-		}
-	}
-	return try()
 }

@@ -157,14 +157,11 @@ func panicked(p any) error { return fmt.Errorf("extsort: panic: %v\n%s", p, debu
 
 // wait ends the background, after what it still has to do.
 func (s *Sorter) wait() {
-	if s.ended == nil {
-		return
-	}
-	if s.full != nil {
+	if s.ended != nil && s.full != nil {
 		close(s.full)
+		<-s.ended
 		s.full = nil
 	}
-	<-s.ended
 }
 
 // Spilled gives how many bytes were written to files so far. It may be called

@@ -29,9 +29,15 @@ type span struct {
 }
 
 const (
-	batches   = 3
-	batchSize = 64 << 10 // bytes of data, or a little more; and a span for 32 of them at most
+	batches     = 3
+	batchSize   = 32 << 10       // bytes of data, or a little more
+	batchSpans  = batchSize / 32 // a record of an address has about 32 bytes
+	batchMemory = 2 * batchSize  // a span has 24 bytes
 )
+
+func newBatch() *batch {
+	return &batch{data: make([]byte, 0, batchSize+batchSize/8), spans: make([]span, 0, batchSpans)}
+}
 
 // newIterator begins to merge runs from the first key greater than after on, or
 // from the first if after is nil.
@@ -39,7 +45,7 @@ func newIterator(r *runs, after []byte) (*Iterator, error) {
 	it := &Iterator{
 		full: make(chan *batch, batches), free: make(chan *batch, batches),
 		quit: make(chan struct{}), ended: make(chan struct{}),
-		batch: new(batch),
+		batch: newBatch(),
 	}
 	m := &merge{buffers: r.buffers, stop: func() error {
 		select {
@@ -53,7 +59,7 @@ func newIterator(r *runs, after []byte) (*Iterator, error) {
 		return nil, err
 	}
 	for range batches - 1 {
-		it.free <- new(batch)
+		it.free <- newBatch()
 	}
 	go it.merge(m, bytes.Clone(after), after != nil)
 	return it, nil
@@ -86,7 +92,7 @@ func (b *batch) fill(m *merge, after []byte, skip bool) {
 		}
 	}()
 	b.data, b.spans = b.data[:0], b.spans[:0]
-	for len(b.data) < batchSize && len(b.spans) < batchSize/32 {
+	for len(b.data) < batchSize && len(b.spans) < batchSpans {
 		r, err := m.next()
 		if err != nil {
 			b.err = err
@@ -136,7 +142,7 @@ func (it *Iterator) Close() error {
 	if it.failure != errClosed {
 		close(it.quit)
 		<-it.ended
-		it.batch, it.given, it.failure = new(batch), 0, errClosed
+		it.batch, it.given, it.failure = &batch{}, 0, errClosed
 	}
 	return nil
 }

@@ -234,7 +234,7 @@ func (c *cursor) advance() error {
 			err = c.fill()
 		}
 		if err != nil {
-			return fmt.Errorf("extsort: read %s: %w", c.run.file.Name(), err)
+			return fmt.Errorf("extsort: read a run: %w", err)
 		}
 	}
 }

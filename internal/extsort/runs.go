@@ -56,7 +56,7 @@ func newRuns(cfg Config) *runs {
 		stop = func() error { return nil }
 	}
 	size := tableSize(cfg.Memory)
-	buffers := maxTables * size
+	buffers := maxTables*size - batches*batchMemory // the tables are free by then
 	return &runs{
 		dir: cfg.Dir, stop: stop,
 		room: cfg.Memory - maxTables*size - size/2, buffers: buffers, chunk: min(size/4, mostBuffer),

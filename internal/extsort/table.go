@@ -78,23 +78,25 @@ func (t *table) value(it item) []byte {
 
 // sort orders the index by key, and equal keys by arrival.
 //
-// It is a radix sort from the most significant byte on, in place (McIlroy,
-// Bostic and McIlroy, Engineering Radix Sort, 1993), eight bytes of the key
-// being at hand in the index. That leaves the arena, and with it most cache
-// misses, alone: it takes half the time of a comparison sort.
+// Many items are sorted by radix, from the most significant byte on, in place
+// (McIlroy, Bostic and McIlroy, Engineering Radix Sort, 1993); fewer by a
+// quicksort that compares the eight bytes of the key at hand in the index, and
+// takes the next eight for keys that agree in them (Bentley and Sedgewick, Fast
+// Algorithms for Sorting and Searching Strings, 1997). That leaves the arena, and
+// with it most cache misses, alone.
 func (t *table) sort() { t.sortFrom(t.index, 0, 56) }
 
 const (
-	someItems = 4096 // so few are sorted by comparing prefixes
-	fewItems  = 16   // so few by insertion
+	manyItems = 4096 // more are sorted by radix; it also bounds what the worst pivots cost
+	fewItems  = 16   // no more are sorted by insertion
 )
 
 // sortFrom orders items whose keys agree in the first depth bytes, whose
 // prefix holds the eight bytes from there, and agrees above the byte at shift.
 func (t *table) sortFrom(items []item, depth uint32, shift int) {
 	switch {
-	case len(items) <= someItems:
-		t.sortFew(items, depth)
+	case len(items) <= manyItems:
+		t.sortFewer(items, depth)
 		return
 	case shift < 0:
 		t.sortAlike(items, depth)
@@ -130,57 +132,54 @@ func (t *table) sortFrom(items []item, depth uint32, shift int) {
 	}
 }
 
-// sortFew is sortFrom by quicksort.
-func (t *table) sortFew(items []item, depth uint32) {
+// sortFewer orders items whose keys agree in the first depth bytes, whose prefix
+// holds the eight bytes from there.
+func (t *table) sortFewer(items []item, depth uint32) {
 	for len(items) > fewItems {
 		a, b, c := items[0].prefix, items[len(items)/2].prefix, items[len(items)-1].prefix
 		pivot := max(min(a, b), min(max(a, b), c))
+		// Without a branch, since half of them would be mispredicted.
 		less := 0
-		for i := range items {
-			it := items[i]
-			items[i] = items[less]
-			items[less] = it
-			_, lower := bits.Sub64(it.prefix, pivot, 0)
-			less += int(lower)
+		for i, it := range items {
+			items[i], items[less] = items[less], it
+			_, below := bits.Sub64(it.prefix, pivot, 0)
+			less += int(below)
 		}
 		rest := items[less:]
-		equal := 0
-		for i := range rest {
-			it := rest[i]
-			rest[i] = rest[equal]
-			rest[equal] = it
+		same := 0
+		for i, it := range rest {
 			if it.prefix == pivot {
-				equal++
+				rest[i], rest[same] = rest[same], it
+				same++
 			}
 		}
-		if equal > 1 {
-			t.sortAlike(rest[:equal], depth)
-		}
-		t.sortFew(items[:less], depth)
-		items = rest[equal:]
+		t.sortAlike(rest[:same], depth)
+		t.sortFewer(items[:less], depth)
+		items = rest[same:]
 	}
 	for i := 1; i < len(items); i++ {
 		it := items[i]
-		j := i
-		for ; j > 0 && items[j-1].prefix > it.prefix; j-- {
-			items[j] = items[j-1]
+		at := i
+		for ; at > 0 && items[at-1].prefix > it.prefix; at-- {
+			items[at] = items[at-1]
 		}
-		items[j] = it
+		items[at] = it
 	}
-	for i := 0; i < len(items); {
-		n := i + 1
-		for n < len(items) && items[n].prefix == items[i].prefix {
-			n++
+	for start := 0; start < len(items); {
+		end := start + 1
+		for end < len(items) && items[end].prefix == items[start].prefix {
+			end++
 		}
-		if n > i+1 {
-			t.sortAlike(items[i:n], depth)
-		}
-		i = n
+		t.sortAlike(items[start:end], depth)
+		start = end
 	}
 }
 
 // sortAlike orders items of equal prefix.
 func (t *table) sortAlike(items []item, depth uint32) {
+	if len(items) < 2 {
+		return
+	}
 	// A key that ends inside the prefix was filled up with zeros there, as
 	// the others are: it is the beginning of all longer ones.
 	ended := 0

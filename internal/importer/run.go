@@ -28,19 +28,26 @@ type run struct {
 	job   Job
 	lease jobs.Lease
 
-	mu    sync.Mutex // guards the rest, which RenewLease notes meanwhile
-	did   Progress
-	began time.Time // the last of did.Phases
+	noting sync.Mutex // is held while progress is noted, so that none is noted over a later one
+	mu     sync.Mutex // guards the rest, which RenewLease notes meanwhile
+	did    Progress
+	began  time.Time // the last of did.Phases
 }
 
-// shown is the progress that is noted: what another worker did on the job before
-// counts until this one is as far, so that no count goes back.
+// shown is the progress that is noted: what was done on the job before, by another
+// worker or in an earlier try, counts until this one is as far, so that no count
+// goes back.
 func (r *run) shown() Progress {
+	if p := r.stands(); p.Share >= r.job.Progress.Share {
+		return p
+	}
+	return r.job.Progress
+}
+
+// stands is what this try has done.
+func (r *run) stands() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.did.Share < r.job.Progress.Share {
-		return r.job.Progress
-	}
 	p := r.did
 	p.Invalid = maps.Clone(p.Invalid)
 	p.Phases = slices.Clone(p.Phases)
@@ -86,7 +93,7 @@ func (r *run) underLease(ctx context.Context) error {
 				return
 			case <-time.After(renewEvery):
 			}
-			err := r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.shown())
+			err := r.renew(ctx)
 			if errors.Is(err, jobs.ErrLeaseLost) {
 				cancel(err)
 				return
@@ -95,12 +102,20 @@ func (r *run) underLease(ctx context.Context) error {
 		}
 	}()
 	err := r.safePipeline(ctx)
-	if cause := context.Cause(ctx); errors.Is(cause, jobs.ErrLeaseLost) {
+	// The lease ends with the job: a renewal can find it gone when all is done.
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, jobs.ErrLeaseLost) {
 		err = cause
 	}
 	cancel(nil)
 	<-renewed
 	return err
+}
+
+// renew keeps the lease and notes how far the work is.
+func (r *run) renew(ctx context.Context) error {
+	r.noting.Lock()
+	defer r.noting.Unlock()
+	return r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.shown())
 }
 
 // safePipeline makes a panic an error, so that a file that finds a mistake of
@@ -161,21 +176,23 @@ func (r *run) merge(ctx context.Context, sorted *extsort.Runs, exact, patterns i
 		},
 		Storing: func() { r.phase(Storing) },
 		Commit: func(ctx context.Context, m *lists.Move, t lists.Tally) error {
-			r.note(func(p *Progress, _ *Phase) {
-				p.Share, p.Imported = 1, p.Lines-p.Refused()
-				p.Entries, p.Added, p.Removed, p.Members = t.Entries, t.Added, t.Removed, t.Members
-			})
-			return r.Store.Publish(ctx, r.lease, m, r.shown(), r.Now())
+			// Nothing of this is so, or may be noted, before the list is moved.
+			p := r.stands()
+			p.Share, p.Imported = 1, p.Lines-p.Refused()
+			p.Entries, p.Added, p.Removed, p.Members = t.Entries, t.Added, t.Removed, t.Members
+			if err := r.Store.Publish(ctx, r.lease, m, p, r.Now()); err != nil {
+				return err
+			}
+			r.note(func(did *Progress, _ *Phase) { *did = p })
+			return nil
 		},
 	})
 	if errors.Is(err, lists.ErrListFull) {
 		r.note(func(p *Progress, _ *Phase) {
+			p.Share = 1 // all was counted
 			p.Entries, p.Added, p.Removed, p.Over = tally.Entries, tally.Added, tally.Removed, tally.Over
 		})
 		return tooMany(r.Lists.Limits.Members, tally.Over)
-	}
-	if err != nil {
-		r.note(func(p *Progress, _ *Phase) { p.Imported = 0 })
 	}
 	return err
 }
@@ -272,7 +289,9 @@ func (r *run) noteRead(ctx context.Context, list *refusals) error {
 		}
 	}
 	r.note(func(p *Progress, _ *Phase) { p.Read = true })
+	r.noting.Lock()
 	previous, err := r.Store.NoteRead(ctx, r.lease, r.shown(), object)
+	r.noting.Unlock()
 	if err != nil {
 		if object != "" {
 			r.discardUnneeded(object)

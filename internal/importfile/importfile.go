@@ -4,7 +4,9 @@
 // It promises:
 //
 //   - memory that does not depend on the file: a few buffers of
-//     Options.MaxLine, plus the window of the decompressor;
+//     Options.MaxLine, plus, if the file is compressed, the window of the
+//     decompressor and 384 KiB that it unpacks ahead into, in a goroutine of
+//     its own;
 //   - a bad line costs that line and nothing else, and is reported under the
 //     physical line number an editor would show;
 //   - a file that is not what it should be gives a *FormatError whose text
@@ -165,7 +167,8 @@ type items interface {
 // with a byte order mark), CSV header and separator, kind of JSON.
 //
 // The error is a *FormatError that says what was expected and what was found,
-// or the error of r. The caller keeps r and must Close the Reader.
+// or the error of r. The caller keeps r and must Close the Reader, before it
+// does anything else with r: a compressed file is read ahead.
 func Open(r io.Reader, f Format, opt Options) (*Reader, error) {
 	if opt.MaxLine <= 0 {
 		opt.MaxLine = DefaultMaxLine
@@ -212,8 +215,9 @@ func (r *Reader) advance() {
 	}
 }
 
-// Close releases the decompressor. It may be called twice. It does not close
-// the reader given to Open.
+// Close releases the decompressor and ends its goroutine; it waits for a read of
+// the reader given to Open that is under way, and that reader is not touched
+// afterwards. It may be called twice. It does not close that reader.
 func (r *Reader) Close() {
 	r.src.close()
 	if r.err == nil {
@@ -222,8 +226,10 @@ func (r *Reader) Close() {
 }
 
 // Offset gives how many bytes of the stored, possibly compressed, object were
-// consumed so far. It runs ahead of the items by what is buffered, less than a
-// few times MaxLine. Call it from the goroutine that calls Next.
+// consumed so far: a share of the object's size that never goes back and at the
+// end is all of it. It runs ahead of the items by what is buffered: less than a
+// few times MaxLine, and what 256 KiB of the unpacked text were packed to. It
+// costs next to nothing. Call it from the goroutine that calls Next.
 func (r *Reader) Offset() int64 { return r.src.consumed() }
 
 // bad makes an item out of a line that cannot be read.

@@ -88,7 +88,7 @@ func (s *source) unpack(z io.Reader, free func()) {
 // consumed gives how many stored bytes were read for what was read of the text.
 func (s *source) consumed() int64 {
 	if s.unpacker != nil {
-		return s.unpacker.consumed
+		return s.unpacker.piece.consumed
 	}
 	return s.stored.n - int64(s.ahead.Buffered())
 }

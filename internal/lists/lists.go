@@ -206,7 +206,10 @@ func (s *Service) Delete(ctx context.Context, o Owner, id string) error {
 	}
 	defer r.change.Unlock()
 	objects, err := s.Store.DeleteList(ctx, o, id)
-	s.forget(r)
+	if errors.Is(err, ErrImportRunning) {
+		return err
+	}
+	s.forget(r) // also when a commit that succeeded reports an error
 	if err != nil {
 		return err
 	}
@@ -259,7 +262,8 @@ func (s *Service) change(ctx context.Context, o Owner, id string, c Change) erro
 	}
 	defer r.change.Unlock()
 	now := r.now.Load()
-	_, member, err := now.find([]byte(c.Key))
+	hash, _ := address.Hash([]byte(c.Key))
+	_, member, err := now.find([]byte(c.Key), hash)
 	if err != nil || member != c.Removed {
 		return err
 	}
@@ -289,7 +293,8 @@ func (s *Service) Member(ctx context.Context, o Owner, id, entry string) (Member
 	if err != nil {
 		return Member{}, err
 	}
-	m, ok, err := r.now.Load().find(e.Key)
+	hash, _ := address.Hash(e.Key)
+	m, ok, err := r.now.Load().find(e.Key, hash)
 	if err == nil && !ok {
 		err = ErrNotMember
 	}
@@ -304,10 +309,7 @@ func (s *Service) Members(ctx context.Context, o Owner, id, prefix, after string
 		return nil, err
 	}
 	prefix = address.KeyPrefix(prefix)
-	w := r.now.Load().walk([]byte(after), after != "")
-	if prefix > after {
-		w = r.now.Load().walk([]byte(prefix), false)
-	}
+	w := r.now.Load().walk([]byte(max(prefix, after)), after != "" && after >= prefix)
 	var found []Member
 	for len(found) < n {
 		row, err := w.next()
@@ -344,7 +346,7 @@ func (s *Service) Match(ctx context.Context, o Owner, id, mailbox string) (m Mem
 			continue
 		}
 		p.key = box.AppendKey(p.key[:0], c)
-		if m, matched, err = now.find(p.key); matched || err != nil {
+		if m, matched, err = now.find(p.key, c.Hash); matched || err != nil {
 			return m, matched, err
 		}
 	}

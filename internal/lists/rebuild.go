@@ -69,17 +69,17 @@ const newFile = ".new"
 // make meanwhile are kept, and go over the entries; but a Replace replaces them
 // too.
 //
-// ErrNotFound, ErrMoved when the list was deleted or read anew meanwhile (try
-// again), ErrListFull (with Tally.Over) when the list would hold more than
-// it may, what Next, Commit and Stop give, and trouble with files. On every error
-// nothing has changed and nothing is left, except that a Commit that fails may
-// have succeeded: then what is stored counts.
+// ErrNotFound, also when the list is deleted meanwhile, ErrMoved when it was put
+// on another file meanwhile (try again), ErrListFull (with Tally.Over) when the
+// list would hold more than it may, what Next, Commit and Stop give, and trouble
+// with files. On every error nothing has changed and nothing is left, except that
+// a Commit that fails may have succeeded: then what is stored counts.
 func (s *Service) Rebuild(ctx context.Context, o Owner, id string, p Plan) (Tally, error) {
 	r, err := s.rollToRebuild(ctx, o, id)
 	if err != nil {
 		return Tally{}, err
 	}
-	defer r.rebuild.Unlock()
+	defer func() { <-r.rebuild }()
 
 	before := r.now.Load()
 	w := &merge{Service: s, plan: p, before: before}
@@ -106,7 +106,8 @@ func (s *Service) Rebuild(ctx context.Context, o Owner, id string, p Plan) (Tall
 	if err != nil {
 		return Tally{}, err
 	}
-	return w.tally, s.move(ctx, r, w, name)
+	err = s.move(ctx, o, id, w, name) // completes the tally
+	return w.tally, err
 }
 
 // rollToRebuild gives a list's members with rebuild held.
@@ -116,31 +117,43 @@ func (s *Service) rollToRebuild(ctx context.Context, o Owner, id string) (*roll,
 		if err != nil {
 			return nil, err
 		}
-		r.rebuild.Lock()
+		select {
+		case r.rebuild <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		r.change.Lock()
 		gone := r.gone
 		r.change.Unlock()
 		if !gone {
 			return r, nil
 		}
-		r.rebuild.Unlock()
+		<-r.rebuild
 	}
 }
 
-// move puts a list on the file that w has written.
-func (s *Service) move(ctx context.Context, r *roll, w *merge, name string) error {
+// move puts a list on the file that w has written. The list may have been read
+// anew since; the file is good as long as the list is on the one it was made of.
+func (s *Service) move(ctx context.Context, o Owner, id string, w *merge, name string) error {
+	moved := false
+	defer func() {
+		if !moved {
+			s.removeUnneeded(ctx, name)
+		}
+	}()
 	after := &state{}
 	if err := after.setFile(s.Dir, name); err != nil {
-		s.removeFile(name)
 		return err
 	}
-	r.change.Lock()
+	r, err := s.lockedRoll(ctx, o, id)
+	if err != nil {
+		return err
+	}
 	defer r.change.Unlock()
-	if r.gone {
-		s.removeFile(name)
+	last := r.now.Load()
+	if last.name != w.before.name {
 		return ErrMoved
 	}
-	last := r.now.Load()
 	after.folded, after.seq = w.before.seq, last.seq
 	if w.plan.Mode == Replace {
 		after.folded = last.seq
@@ -150,7 +163,6 @@ func (s *Service) move(ctx context.Context, r *roll, w *merge, name string) erro
 	for _, c := range after.changes {
 		_, inFile, err := after.file.Find([]byte(c.Key))
 		if err != nil {
-			s.removeFile(name)
 			return err
 		}
 		if inFile && c.Removed {
@@ -164,17 +176,18 @@ func (s *Service) move(ctx context.Context, r *roll, w *merge, name string) erro
 	after.filter = filterOf(after.changes)
 	w.tally.Members = after.members
 	if err := w.overLimit(after.members); err != nil {
-		s.removeFile(name)
 		return err
 	}
 	m := Move{List: r.n, From: last.name, To: name, Folded: after.folded, Members: after.members, Now: s.Now()}
+	defer func() {
+		if !moved {
+			s.forget(r) // Commit may have succeeded all the same: what is so is read again
+		}
+	}()
 	if err := w.plan.Commit(ctx, &m, w.tally); err != nil {
-		// It may have succeeded. What is stored is read when the list is next asked for,
-		// and a file that is not needed goes when the server starts again.
-		s.forget(r)
-		s.removeUnneeded(ctx, name)
 		return err
 	}
+	moved = true
 	r.now.Store(after)
 	s.removeFile(last.name)
 	return nil
@@ -199,7 +212,8 @@ func (s *Service) removeFile(name string) {
 	}
 }
 
-// removeUnneeded removes a file unless a list is on it after all.
+// removeUnneeded removes a file unless a list is on it after all. When that
+// cannot be told the file stays, until Clean.
 func (s *Service) removeUnneeded(ctx context.Context, name string) {
 	files, err := s.Store.Files(context.WithoutCancel(ctx))
 	if err != nil {
@@ -218,6 +232,9 @@ func (s *Service) removeUnneeded(ctx context.Context, name string) {
 func (s *Service) Clean(ctx context.Context) error {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of members: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(s.Dir)); err != nil {
+		return fmt.Errorf("sync the folder above that of members: %w", err)
 	}
 	files, err := s.Store.Files(ctx)
 	if err != nil {
@@ -279,13 +296,17 @@ type merge struct {
 }
 
 func (w *merge) create(path, name string) (err error) {
-	old := w.before.rows()
-	changes := int64(len(w.before.changes))
+	var most listfile.Bounds
+	if w.plan.Mode != Replace {
+		old, changes := w.before.rows(), int64(len(w.before.changes))
+		most.Exact, most.Patterns = old.Rows-old.Patterns+changes, old.Patterns+changes
+	}
+	if w.plan.Mode != Remove {
+		most.Exact += w.plan.Exact
+		most.Patterns += w.plan.Patterns
+	}
 	w.path, w.name = path, name
-	w.writer, err = listfile.Create(path, listfile.Bounds{
-		Exact:    old.Rows - old.Patterns + changes + w.plan.Exact,
-		Patterns: old.Patterns + changes + w.plan.Patterns,
-	})
+	w.writer, err = listfile.Create(path, most)
 	if err != nil {
 		return fmt.Errorf("make a new file of members: %w", err)
 	}
@@ -306,15 +327,20 @@ func (w *merge) close() (name string, err error) {
 	if err := os.Rename(w.path, filepath.Join(w.Dir, w.name)); err != nil {
 		return "", errors.Join(fmt.Errorf("name the new file of members: %w", err), os.Remove(w.path))
 	}
-	dir, err := os.Open(w.Dir)
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
+	if err := syncFolder(w.Dir); err != nil {
 		w.removeFile(w.name)
 		return "", fmt.Errorf("sync the folder of members: %w", err)
 	}
 	return w.name, nil
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // add writes a row of the new file.

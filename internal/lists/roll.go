@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,9 +22,9 @@ type roll struct {
 	used  atomic.Int64 // when it was last asked for, by the rolls' clock
 
 	now     atomic.Pointer[state]
-	change  sync.Mutex // is held to change now
-	gone    bool       // whether it is out of use; by change
-	rebuild sync.Mutex // one rebuild at a time; taken before change
+	change  sync.Mutex    // is held to change now
+	gone    bool          // whether it is out of use; by change
+	rebuild chan struct{} // holds one value while a rebuild is under way; taken before change
 }
 
 // state is what a list's members were at one moment. It never changes, but for
@@ -42,11 +40,13 @@ type state struct {
 	filter  filter        // of the changes
 }
 
-// find gives the member with a key.
-func (s *state) find(key []byte) (Member, bool, error) {
-	if at, ok := s.changed(key); ok {
-		c := s.changes[at]
-		return memberOf(c.row()), !c.Removed, nil
+// find gives the member with a key, whose hash address.Hash gives.
+func (s *state) find(key []byte, hash uint64) (Member, bool, error) {
+	if s.mayChange(hash) {
+		if at, ok := s.changed(key); ok {
+			c := s.changes[at]
+			return memberOf(c.row()), !c.Removed, nil
+		}
 	}
 	if s.file == nil {
 		return Member{}, false, nil
@@ -60,12 +60,16 @@ func (s *state) find(key []byte) (Member, bool, error) {
 
 // mayHold is false when no member has that hash.
 func (s *state) mayHold(hash uint64, exact bool) bool {
-	return s.file != nil && s.file.MayHold(hash, exact) || len(s.changes) > 0 && s.filter.has(hash)
+	return s.file != nil && s.file.MayHold(hash, exact) || s.mayChange(hash)
 }
+
+// mayChange is false when no change is of a key with that hash.
+func (s *state) mayChange(hash uint64) bool { return len(s.changes) > 0 && s.filter.has(hash) }
 
 // changed gives the place of the change of a key, or where it would be.
 func (s *state) changed(key []byte) (at int, ok bool) {
-	return slices.BinarySearchFunc(s.changes, key, func(c *Change, key []byte) int { return strings.Compare(c.Key, string(key)) })
+	at = sort.Search(len(s.changes), func(i int) bool { return s.changes[i].Key >= string(key) })
+	return at, at < len(s.changes) && s.changes[at].Key == string(key)
 }
 
 // with gives the state after one more change.
@@ -210,7 +214,7 @@ func (s *Service) load(ctx context.Context, o Owner, id string) (*roll, error) {
 	if s.rolls.count >= mostRolls {
 		s.evict()
 	}
-	r := &roll{owner: o, id: id, n: place.N}
+	r := &roll{owner: o, id: id, n: place.N, rebuild: make(chan struct{}, 1)}
 	r.now.Store(now)
 	r.used.Store(s.rolls.clock.Add(1))
 	s.rolls.byID.Store(id, r)
@@ -225,7 +229,9 @@ func (s *Service) evict() {
 	s.rolls.byID.Range(func(_, r any) bool { all = append(all, r.(*roll)); return true })
 	sort.Slice(all, func(i, j int) bool { return all[i].used.Load() < all[j].used.Load() })
 	for _, r := range all {
-		if !r.rebuild.TryLock() {
+		select {
+		case r.rebuild <- struct{}{}:
+		default:
 			continue
 		}
 		free := r.change.TryLock()
@@ -233,7 +239,7 @@ func (s *Service) evict() {
 			s.drop(r)
 			r.change.Unlock()
 		}
-		r.rebuild.Unlock()
+		<-r.rebuild
 		if free {
 			return
 		}
@@ -282,21 +288,18 @@ func filterOf(changes []*Change) filter {
 func (f filter) full(changes int) bool { return len(f) < max(changes, leastFilter) }
 
 func (f filter) add(hash uint64) {
-	for _, bit := range f.bits(hash) {
-		f[bit/64].Or(1 << (bit % 64))
-	}
+	a, b := f.bits(hash)
+	f[a/64].Or(1 << (a % 64))
+	f[b/64].Or(1 << (b % 64))
 }
 
 func (f filter) has(hash uint64) bool {
-	for _, bit := range f.bits(hash) {
-		if f[bit/64].Load()&(1<<(bit%64)) == 0 {
-			return false
-		}
-	}
-	return true
+	a, b := f.bits(hash)
+	return f[a/64].Load()>>(a%64)&1 != 0 && f[b/64].Load()>>(b%64)&1 != 0
 }
 
-func (f filter) bits(hash uint64) [2]uint32 {
+// bits gives the two bits of a hash.
+func (f filter) bits(hash uint64) (a, b uint32) {
 	mask := uint32(64*len(f) - 1)
-	return [2]uint32{uint32(hash) & mask, uint32(hash>>32) & mask}
+	return uint32(hash) & mask, uint32(hash>>32) & mask
 }
