@@ -42,8 +42,8 @@ type Plan struct {
 	// Commit makes the move durable, or gives an error and does nothing. In a dry run
 	// it is called with no move, when all has been counted.
 	Commit func(ctx context.Context, m *Move, t Tally) error
-	// Progress is told from time to time how many rows have been merged, of at most
-	// how many, and what became of them so far. It may be nil.
+	// Progress is told from time to time, and at the end, how many rows have been
+	// merged, of at most how many, and what became of them so far. It may be nil.
 	Progress func(done, of int64, t Tally)
 	// Storing is told when all is merged and is made durable. It may be nil.
 	Storing func()
@@ -353,8 +353,8 @@ func (w *merge) add(r listfile.Row) error {
 	return w.writer.Add(r, hash, kind)
 }
 
-// told is how many rows are merged between two calls of Progress and Stop.
-const told = 1 << 14
+// toldEvery is how many rows are merged between two calls of Progress and Stop.
+const toldEvery = 1 << 14
 
 // run merges: both sides come in order of key.
 func (w *merge) run() error {
@@ -364,15 +364,17 @@ func (w *merge) run() error {
 	old, oldErr := members.next()
 	entry, entryErr := w.plan.Next()
 	for n := int64(0); ; n++ {
-		if n%told == 0 {
-			if w.plan.Stop != nil {
-				if err := w.plan.Stop(); err != nil {
-					return err
-				}
+		done := oldErr == io.EOF && entryErr == io.EOF
+		if w.plan.Stop != nil && n%toldEvery == 0 {
+			if err := w.plan.Stop(); err != nil {
+				return err
 			}
-			if w.plan.Progress != nil {
-				w.plan.Progress(n, of, w.tally)
-			}
+		}
+		if w.plan.Progress != nil && (n%toldEvery == 0 || done) {
+			w.plan.Progress(n, of, w.tally)
+		}
+		if done {
+			return nil
 		}
 		for _, err := range []error{oldErr, entryErr} {
 			if err != nil && err != io.EOF {
@@ -381,8 +383,6 @@ func (w *merge) run() error {
 		}
 		var order int // of the next member and the next entry
 		switch {
-		case oldErr != nil && entryErr != nil:
-			return nil
 		case oldErr != nil:
 			order = 1
 		case entryErr != nil:
