@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -125,6 +126,28 @@ func TestImportCommandInterrupted(t *testing.T) {
 	}
 }
 
+// A server that is killed and started anew while an import is watched is waited
+// for, and does the import again.
+func TestImportCommandOutlivesTheServer(t *testing.T) {
+	s := start(t)
+	file := writeFile(t, "large.csv", addresses(1_500_000))
+	ended := make(chan string, 1)
+	go func() {
+		out, err := s.sesame("import", file, "--list", "large", "--create")
+		ended <- fmt.Sprint(out, err)
+	}()
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(s.log.String(), `"msg":"import begins"`); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the import does not begin")
+		}
+	}
+	s.kill()
+	s.restart()
+	if out := <-ended; !strings.Contains(out, "COMPLETED: 1500000 lines imported of 1500000") || !strings.HasSuffix(out, "<nil>") {
+		t.Error(out)
+	}
+}
+
 // export gives the members of a list as CSV.
 func export(t *testing.T, s *server, list string) string {
 	t.Helper()
@@ -151,7 +174,7 @@ func TestImportModes(t *testing.T) {
 	}{
 		{[]string{"--mode", "append"}, []string{"COMPLETED: 4 lines imported of 5", "2 new members", "1 were members before\n", "1 more lines with the same entry", "1 lines refused", "The list has 5 members now."},
 			"address\n*.e.example\na@example.com\nb@example.com\nc@example.com\nd@example.com\n"},
-		{[]string{"--mode", "replace"}, []string{"COMPLETED: 4 lines imported of 5", "2 new members", "1 were members before\n", "2 were members before, and left", "1 more lines with the same entry", "The list has 3 members now."},
+		{[]string{"--mode", "replace"}, []string{"COMPLETED: 4 lines imported of 5", "2 new members", "1 were members before\n", "2 left the list", "1 more lines with the same entry", "The list has 3 members now."},
 			"address\n*.e.example\nb@example.com\nd@example.com\n"},
 		{[]string{"--mode", "remove"}, []string{"COMPLETED: 4 lines applied of 5", "1 members removed", "2 entries were no members", "1 more lines with the same entry", "The list has 2 members now."},
 			"address\na@example.com\nc@example.com\n"},
@@ -322,6 +345,8 @@ func TestOwnOperationsRefuse(t *testing.T) {
 		{"CreateAddressListImportJob", `{` + job + `,"Mode":""}`, root, 400, "#ValidationException"},
 		{"CreateAddressListImportJob", `{` + job + `,"Mode":1}`, root, 400, "#SerializationException"},
 		{"CreateAddressListImportJob", `{` + job + `,"DryRun":"true"}`, root, 400, "#SerializationException"},
+		{"CreateAddressListImportJob", `{` + job + `,"dryrun":true}`, root, 400, `has no member \"dryrun\"`},
+		{"CreateAddressListImportJob", `{"AddressListId":"` + list + `","Name":"job","ImportDataFormat":{"ImportDataType":"CSV","Strict":true}}`, root, 400, `has no member \"Strict\"`},
 		{"CreateAddressListImportJob", `{"Mode":"REPLACE"}`, root, 400, "#ValidationException"},
 		{"CreateAddressListImportJob", `{` + job + `}`, exporter, 403, "#AccessDeniedException"},
 		{"CreateAddressListImportJob", `{` + job + `}`, service, 403, "#AccessDeniedException"},
@@ -402,6 +427,17 @@ func TestExportRoundTrip(t *testing.T) {
 	if out, err := s.sesame("lists", "export", "--list", "first", "--out", pipe); err != nil || <-piped != want+"<nil>" {
 		t.Errorf("to a pipe: %v\n%s", err, out)
 	}
+	// A link stays one, and what is replaced keeps who may read it.
+	target, link := filepath.Join(t.TempDir(), "target.csv"), filepath.Join(t.TempDir(), "link.csv")
+	if err := errors.Join(os.WriteFile(target, nil, 0o600), os.Chmod(target, 0o664), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
+	out, err = s.sesame("lists", "export", "--list", "first", "--out", link)
+	text, readErr := os.ReadFile(target)
+	info, statErr := os.Stat(target)
+	if err := errors.Join(err, readErr, statErr); err != nil || string(text) != want || info.Mode().Perm() != 0o664 {
+		t.Errorf("through a link: %v\n%s%d bytes, %v", err, out, len(text), info)
+	}
 	out, err = s.sesame("lists", "export", "--list", "absent", "--out", filepath.Join(dir, "absent.csv"))
 	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 || !strings.Contains(out, `there is no address list "absent"`) {
 		t.Errorf("no list: %v\n%s", err, out)
@@ -425,7 +461,7 @@ func TestExportRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := io.ReadAll(gone.Body)
+	text, err = io.ReadAll(gone.Body)
 	gone.Body.Close()
 	if err != nil || gone.StatusCode != 404 || !strings.Contains(string(text), "<Code>NoSuchKey</Code>") {
 		t.Errorf("%d %s %v", gone.StatusCode, text, err)
@@ -453,6 +489,7 @@ func TestClientMistakes(t *testing.T) {
 		{"wrong secret", []string{"AWS_SECRET_ACCESS_KEY=wrong"}, nil, 1, "check AWS_SECRET_ACCESS_KEY"},
 		{"wrong region", []string{"SESAME_REGION=eu-west-1"}, nil, 1, "not 'eu-west-1'"},
 		{"no such list", nil, nil, 1, `there is no address list "absent": --create makes it`},
+		{"a folder", nil, []string{"import", filepath.Dir(file), "--list", "absent"}, 2, "is not a file"},
 		{"no such file", nil, []string{"import", file + ".none", "--list", "absent"}, 2, ".none"},
 		{"no list", nil, []string{"import", file}, 2, "--list"},
 	} {

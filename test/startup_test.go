@@ -48,6 +48,15 @@ func TestStartsThatMustFail(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(openKey, "secret.key"), bytes.Repeat([]byte{1}, 32), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	orphaned := filepath.Join(dir, "orphaned")
+	if err := os.MkdirAll(filepath.Join(orphaned, "members"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"sesame.db", "members/al-1"} {
+		if err := os.WriteFile(filepath.Join(orphaned, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -55,6 +64,7 @@ func TestStartsThatMustFail(t *testing.T) {
 		status int
 		says   string
 	}{
+		{"members without their database", []string{"--data-dir", orphaned, "--listen", "127.0.0.1:0"}, "", 1, "put the database there that belongs to them"},
 		{"folder in use", []string{"--data-dir", running.dir, "--listen", "127.0.0.1:0"}, "", 1, "is in use by another Sesame: stop that one, or choose another folder with --data-dir"},
 		{"port taken", []string{"--data-dir", fresh, "--listen", strings.TrimPrefix(running.url, "http://")}, "", 1, "choose another with --listen"},
 		{"no such config", []string{"--config", filepath.Join(dir, "none.json")}, "", 2, "none.json"},
@@ -371,5 +381,18 @@ func TestTLS(t *testing.T) {
 	})
 	if _, err := sdk.ListAddressLists(context.Background(), &mailmanager.ListAddressListsInput{}); err != nil {
 		t.Error(err)
+	}
+
+	// The commands know a private authority as the AWS CLI does, in every step.
+	file := writeFile(t, "a.csv", "address\na@example.com\n")
+	if out, err := s.sesame("import", file, "--list", "list", "--create"); err == nil || !strings.Contains(out, "does not answer as it should") {
+		t.Errorf("an unknown authority: %v\n%s", err, out)
+	}
+	t.Setenv("AWS_CA_BUNDLE", certFile)
+	if out, err := s.sesame("import", file, "--list", "list", "--create"); err != nil {
+		t.Errorf("import: %v\n%s", err, out)
+	}
+	if got := export(t, s, "list"); got != "address\na@example.com\n" {
+		t.Errorf("the members are %q", got)
 	}
 }

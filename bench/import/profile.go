@@ -18,8 +18,7 @@ import (
 
 // profile imports once into a server in this process and writes the CPU profile
 // of the import, upload and checks left out. The server's settings are the
-// defaults, and what SESAME_ variables say. SQLite is C, of which Go's profiler
-// sees only that it is called; `perf record -g` on this mode sees inside.
+// defaults, and what SESAME_ variables say.
 func profile(ctx context.Context, w wants, dir string) (err error) {
 	for name, value := range map[string]string{"SESAME_ROOT_ACCESS_KEY_ID": rootID, "SESAME_ROOT_SECRET_ACCESS_KEY": rootSecret} {
 		if err := os.Setenv(name, value); err != nil {

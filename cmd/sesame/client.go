@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -62,7 +65,27 @@ func (c client) kinder(err error) error {
 		}
 		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	}
+	var unreached *url.Error // its text has the whole URL, which may be signed
+	if errors.As(err, &unreached) {
+		return fmt.Errorf("%s does not answer as it should: %w", c.Endpoint, unreached.Err)
+	}
 	return err
+}
+
+// interruptible gives a context that ends with Ctrl-C or SIGTERM. A second signal
+// ends the program at once.
+func interruptible() (ctx context.Context, stop func()) {
+	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// httpClient is the SDK's, which knows AWS_CA_BUNDLE.
+func httpClient(cfg aws.Config) aws.HTTPClient {
+	if cfg.HTTPClient != nil {
+		return cfg.HTTPClient
+	}
+	return http.DefaultClient
 }
 
 // listID gives the id of the list that is named by its id or its name.
@@ -110,7 +133,7 @@ func sesame(ctx context.Context, cfg aws.Config, operation string, in, out any) 
 	if err := v4.NewSigner().SignHTTP(ctx, credentials, r, hex.EncodeToString(digest[:]), "ses", cfg.Region, time.Now()); err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := httpClient(cfg).Do(r)
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,12 @@ func (d demo) run(ctx context.Context) error {
 		return err
 	}
 	d.say("4. CreateAddressListImportJob: %s, and a pre-signed URL.", *job.JobId)
-	if err := upload(ctx, d.out, d.file, *job.PreSignedUrl); err != nil {
+	file, err := openToUpload(d.file)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := upload(ctx, d.out, httpClient(cfg), file, *job.PreSignedUrl); err != nil {
 		return err
 	}
 	d.say("5. The file is uploaded with a plain HTTP PUT.")

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -21,7 +22,7 @@ import (
 type listsExport struct {
 	client
 	List   string `required:"" placeholder:"NAME|ID" help:"The address list."`
-	Format string `enum:"auto,csv,json" default:"auto" help:"Format of the file: ${enum}. auto goes by its name: .json is JSON, all else CSV."`
+	Format string `enum:"auto,csv,json" default:"auto" help:"Format of the file: ${enum}. auto goes by its name: .json, .jsonl and .ndjson are JSON, all else CSV."`
 	Gzip   bool   `help:"Compress the file. A name that ends in .gz says so too."`
 	Out    string `default:"-" placeholder:"FILE" help:"The file; - is standard output, the default."`
 }
@@ -40,7 +41,7 @@ Examples:
 
 // Run exports.
 func (c listsExport) Run(o output) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible()
 	defer stop()
 	cfg, err := c.config(ctx)
 	if err != nil {
@@ -52,7 +53,7 @@ func (c listsExport) Run(o output) error {
 	}
 	name, packed := strings.CutSuffix(strings.ToLower(c.Out), ".gz")
 	format, compression := "CSV", "NONE"
-	if c.Format == "json" || c.Format == "auto" && strings.HasSuffix(name, ".json") {
+	if c.Format == "json" || c.Format == "auto" && slices.Contains(jsonNames, filepath.Ext(name)) {
 		format = "JSON"
 	}
 	if c.Gzip || packed {
@@ -62,7 +63,7 @@ func (c listsExport) Run(o output) error {
 	if err := sesame(ctx, cfg, "ExportAddressList", map[string]any{"AddressListId": id, "Format": format, "Compression": compression}, &answer); err != nil {
 		return c.kinder(err)
 	}
-	err = c.save(ctx, o, answer.Url)
+	err = c.save(ctx, o, httpClient(cfg), answer.Url)
 	if ctx.Err() != nil {
 		return errors.New("stopped before the list was whole")
 	}
@@ -70,13 +71,13 @@ func (c listsExport) Run(o output) error {
 }
 
 // save writes what a URL gives to where it belongs.
-func (c listsExport) save(ctx context.Context, o output, url string) error {
+func (c listsExport) save(ctx context.Context, o output, client aws.HTTPClient, url string) error {
 	if c.Out == "-" {
 		w := o.err
 		if f, ok := o.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 			w = io.Discard // the members themselves show how far it is
 		}
-		_, err := download(ctx, w, o.out, url)
+		_, err := download(ctx, w, client, o.out, url)
 		return err
 	}
 	if info, err := os.Stat(c.Out); err == nil && !info.Mode().IsRegular() {
@@ -84,36 +85,50 @@ func (c listsExport) save(ctx context.Context, o output, url string) error {
 		if err != nil {
 			return err
 		}
-		_, err = download(ctx, o.err, f, url)
+		_, err = download(ctx, o.err, client, f, url)
 		return errors.Join(err, f.Close())
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.Out), "."+filepath.Base(c.Out)+".*")
+	path, mode := c.Out, 0o666&^userUmask
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to // a link stays what it is
+	}
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no folder %s for --out", filepath.Dir(path))
+	}
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // when it has not got its name
-	n, err := download(ctx, o.err, f, url)
+	n, err := download(ctx, o.err, client, f, url)
 	if err == nil {
-		err = f.Sync()
+		err = errors.Join(f.Chmod(mode), f.Sync())
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), c.Out); err != nil {
+	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.err, "Wrote % .1f to %s.\n", decor.SizeB1024(n), c.Out)
+	size := number(n, "byte")
+	if n >= 1024 {
+		size = fmt.Sprintf("% .1f", decor.SizeB1024(n))
+	}
+	fmt.Fprintf(o.err, "Wrote %s to %s.\n", size, c.Out)
 	return nil
 }
 
 // download writes what a pre-signed URL gives to out, shows on w how far it is,
 // and says how many bytes there were.
-func download(ctx context.Context, w, out io.Writer, url string) (int64, error) {
+func download(ctx context.Context, w io.Writer, client aws.HTTPClient, out io.Writer, url string) (int64, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return 0, err
 	}

@@ -7,12 +7,11 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,13 +25,13 @@ import (
 
 type importCmd struct {
 	client
-	File   string `arg:"" type:"existingfile" help:"CSV or JSON file, plain, gzip or zstd."`
+	File   string `arg:"" help:"CSV or JSON file, plain, gzip or zstd."`
 	List   string `required:"" placeholder:"NAME|ID" help:"The address list."`
 	Create bool   `help:"Make the list when there is none of that name."`
 	Mode   string `enum:"append,replace,remove" default:"append" help:"What the entries of the file become: members (append), the only members (replace), or no members any more (remove)."`
 	DryRun bool   `name:"dry-run" help:"Say what the import would do, and change nothing."`
-	Format string `enum:"auto,csv,json" default:"auto" help:"Format of the file: ${enum}. auto goes by its name: .json and .ndjson are JSON."`
-	Strict bool   `help:"Exit with status 2 when a line was refused."`
+	Format string `enum:"auto,csv,json" default:"auto" help:"Format of the file: ${enum}. auto goes by its name: .json, .jsonl and .ndjson are JSON."`
+	Strict bool   `help:"Exit with status 2 when a line was refused. The others are imported all the same; --dry-run says so beforehand."`
 }
 
 // Help is what `sesame import --help` says above the flags.
@@ -41,7 +40,7 @@ func (importCmd) Help() string {
 
 The list changes in one step, at the end. Until then it is as it was, and so it stays when the import fails or Ctrl-C stops it.
 
-The exit status is 0 when the import completed, 1 when it did not, and 2 with --strict when it refused a line.
+The exit status is 0 when the import completed, 1 when it did not, and 2 for wrong usage or, with --strict, when it refused a line.
 
 Examples:
   sesame import blocked.csv --list blocked --create
@@ -59,7 +58,12 @@ func (c importCmd) Run(o output) error {
 	if c.Create && c.Mode == "remove" {
 		return usageError{errors.New("--create and --mode remove do not go together: a new list has no members to remove")}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	file, err := openToUpload(c.File)
+	if err != nil {
+		return usageError{err}
+	}
+	defer file.Close()
+	ctx, stop := interruptible()
 	defer stop()
 	cfg, err := c.config(ctx)
 	if err != nil {
@@ -71,12 +75,7 @@ func (c importCmd) Run(o output) error {
 		return fmt.Errorf("%w, and a dry run does not make it: leave out --dry-run, or make the list first", err)
 	}
 	if errors.Is(err, errNoList) && c.Create {
-		made, failed := mm.CreateAddressList(ctx, &mailmanager.CreateAddressListInput{AddressListName: &c.List})
-		if failed != nil {
-			return c.kinder(failed)
-		}
-		list, err = *made.AddressListId, nil
-		fmt.Fprintf(o.out, "Made the list %s (%s).\n", c.List, list)
+		list, err = makeList(ctx, o.out, mm, c.List)
 	}
 	if errors.Is(err, errNoList) {
 		return fmt.Errorf("%w: --create makes it", err)
@@ -93,7 +92,7 @@ func (c importCmd) Run(o output) error {
 	}
 
 	fmt.Fprintf(o.out, "Import job %s of %s\n", job.JobId, c.File)
-	if err := upload(ctx, o.err, c.File, job.PreSignedUrl); err != nil {
+	if err := upload(ctx, o.err, httpClient(cfg), file, job.PreSignedUrl); err != nil {
 		if ctx.Err() != nil {
 			return errors.New("stopped while uploading: nothing was imported, and the list is as it was")
 		}
@@ -107,9 +106,10 @@ func (c importCmd) Run(o output) error {
 	report, err := watch(ctx, o.err, cfg, job.JobId)
 	interrupted := ctx.Err() != nil
 	if interrupted {
-		stop() // a second signal ends the program at once
 		// The signal ended ctx, and the job is to be stopped all the same.
-		ctx = context.WithoutCancel(ctx)
+		var done func()
+		ctx, done = context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer done()
 		_, err = mm.StopAddressListImportJob(ctx, &mailmanager.StopAddressListImportJobInput{JobId: &job.JobId})
 		var ended *types.ConflictException
 		if err == nil || errors.As(err, &ended) {
@@ -137,10 +137,43 @@ func (c importCmd) format() types.ImportDataType {
 	for _, packing := range []string{".gz", ".zst"} {
 		name = strings.TrimSuffix(name, packing)
 	}
-	if c.Format == "json" || c.Format == "auto" && (strings.HasSuffix(name, ".json") || strings.HasSuffix(name, ".ndjson")) {
+	if c.Format == "json" || c.Format == "auto" && slices.Contains(jsonNames, filepath.Ext(name)) {
 		return types.ImportDataTypeJson
 	}
 	return types.ImportDataTypeCsv
+}
+
+// jsonNames are the ends of names of JSON files.
+var jsonNames = []string{".json", ".jsonl", ".ndjson"}
+
+// stopWithin is how long a job may take to be stopped.
+const stopWithin = 15 * time.Second
+
+// makeList makes a list, or finds the one that somebody else has just made.
+func makeList(ctx context.Context, w io.Writer, mm *mailmanager.Client, name string) (id string, err error) {
+	made, err := mm.CreateAddressList(ctx, &mailmanager.CreateAddressListInput{AddressListName: &name})
+	var exists *types.ConflictException
+	if errors.As(err, &exists) {
+		return listID(ctx, mm, name)
+	}
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(w, "Made the list %s (%s).\n", name, *made.AddressListId)
+	return *made.AddressListId, nil
+}
+
+// openToUpload opens a file whose size can be told beforehand.
+func openToUpload(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s is not a file", name))
+	}
+	return f, nil
 }
 
 // jobName is a name for a job, made of a file's, with the characters that one may have.
@@ -212,7 +245,7 @@ func (r report) String() string {
 
 // writeDone says what became of the lines and the members, in the words of the mode.
 func (r report) writeDone(b *strings.Builder) {
-	added, stayed, left, absent := "new members", "were members before", "were members before, and left", "entries were no members"
+	added, stayed, left, absent := "new members", "were members before", "left the list", "entries were no members"
 	done := "imported"
 	switch {
 	case r.Mode == "REMOVE" && r.DryRun:
@@ -249,13 +282,16 @@ func number(n int64, thing string) string {
 func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report, error) {
 	p := newProgress(w)
 	defer p.end()
-	for {
+	for answered := time.Now(); ; {
 		var r report
 		err := sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job}, &r)
 		pause := 100 * time.Millisecond
 		var api smithy.APIError
 		switch {
 		case errors.As(err, &api) && api.ErrorCode() == "ThrottlingException":
+			pause = time.Second
+		case err != nil && (api == nil || api.ErrorCode() == "ServiceUnavailable") && ctx.Err() == nil && time.Since(answered) < waitForServer:
+			p.show("the server does not answer, and is waited for", 0, "", 0)
 			pause = time.Second
 		case err != nil:
 			return r, err
@@ -264,6 +300,9 @@ func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report
 		default:
 			p.show(r.doing())
 		}
+		if err == nil {
+			answered = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return r, ctx.Err()
@@ -271,6 +310,10 @@ func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report
 		}
 	}
 }
+
+// waitForServer is how long a server may be away while a job runs: it may be
+// started anew, and goes on with the job then.
+const waitForServer = time.Minute
 
 // doing says what is done with a job that runs, and how far it is.
 func (r report) doing() (what string, share float64, detail string, so time.Duration) {
@@ -288,12 +331,7 @@ func (r report) doing() (what string, share float64, detail string, so time.Dura
 }
 
 // upload puts a file to a pre-signed URL.
-func upload(ctx context.Context, w io.Writer, file, url string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+func upload(ctx context.Context, w io.Writer, client aws.HTTPClient, f *os.File, url string) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -305,7 +343,7 @@ func upload(ctx context.Context, w io.Writer, file, url string) error {
 		return err
 	}
 	r.ContentLength = info.Size()
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ type keysCreate struct {
 
 // Help is what `sesame keys create --help` says above the flags.
 func (keysCreate) Help() string {
-	return `Example of a policy that lets a mail server ask about one list and do nothing else:
+	return `Example of a policy that lets a mail server ask about one list, find it by its name among all, and do nothing else:
 
   {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": "ses:ListAddressLists", "Resource": "*"},

@@ -28,15 +28,19 @@ type cli struct {
 }
 
 func main() {
-	syscall.Umask(0o077) // what the program writes into a data folder is its user's alone
+	userUmask = os.FileMode(syscall.Umask(0o077)) // what the program writes into a data folder is its user's alone
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
+
+// userUmask is what the user wants of other files.
+var userUmask os.FileMode = 0o077
 
 // output is where commands write.
 type output struct{ out, err io.Writer }
 
 // run runs the program and gives its exit status: 0 well, 1 failed, 2 wrong
-// usage or configuration, 3 `lists check` says no.
+// usage or configuration, or `import --strict` and a line was refused, 3 `lists
+// check` says no.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	parser, err := kong.New(&c,

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// version and revision are what `make build` sets with -ldflags.
+// revision is what `make build` sets with -ldflags.
 var version, revision = "development", "unknown"
 
 type versionCmd struct{}

@@ -27,7 +27,7 @@ type Server struct {
 	DataDir       string  `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything (${default})."`
 	Region        string  `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name (${default})."`
 	AccountID     string  `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits (${default})."`
-	Quotas        string  `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or exactly the service's (aws)."`
+	Quotas        string  `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or the service's, as far as they are documented (aws)."`
 	APIRate       float64 `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
 	MaxUpload     int64   `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
 	ImportWorkers int     `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`

@@ -3,8 +3,8 @@
 // It promises: sorting goes on in the background while records are added; what
 // does not fit in memory is spilled to a file in sorted runs, and merged from
 // there; records of equal key come out as one, with the value that was added
-// first and a count; when everything fits, nothing is written; and after Close
-// no file and no goroutine is left.
+// first; when everything fits, nothing is written; and after Close no file and
+// no goroutine is left.
 //
 // The file holds scratch data: nothing is synced, and nothing can be read
 // again by another process. The package imports the standard library only.
@@ -27,9 +27,9 @@ type Config struct {
 	// for adding is given back and the buffers of the merge take less than it,
 	// if Memory is at least 1 MiB. 0 means DefaultMemory.
 	Memory int
-	// Stop is asked from time to time while runs are sorted, written, merged or
-	// passed over, also by a goroutine of the sorter's. Its error ends the work
-	// and is what Add, Sorted or Next gives. nil means that nothing stops it.
+	// Stop is asked from time to time while runs are sorted, written or merged,
+	// also by a goroutine of the sorter's. Its error ends the work and is what
+	// Add, Sorted or Next gives. nil means that nothing stops it.
 	Stop func() error
 }
 
@@ -43,7 +43,6 @@ const maxKey = 1<<15 - 1
 // iterator that gave it.
 type Record struct {
 	Key, Value []byte // of the record of this key that was added first
-	Count      int64  // how many records of this key were added
 }
 
 var (
@@ -51,7 +50,7 @@ var (
 	errSorted = errors.New("extsort: the adding has ended")
 )
 
-// Sorter takes records. It is for one goroutine, but see Spilled.
+// Sorter takes records. It is for one goroutine.
 //
 // The records are added to a table. A full table goes to the background, which
 // sorts it and makes it a run, while adding goes on with another table.
@@ -95,7 +94,8 @@ func New(cfg Config) *Sorter {
 // Add takes a record; it copies key and value. The value may be empty. The
 // error is that of Stop or of the writing of an earlier record, after which the
 // sorter is of no use; or the record is refused because its key is longer than
-// 32,767 bytes or because it is larger than a sixteenth of the memory or 5 MiB.
+// 32,767 bytes or because it is too large. Key and value of together at most a
+// sixteenth of the memory and 5 MiB always fit, if Memory is at least 1 KiB.
 func (s *Sorter) Add(key, value []byte) error {
 	if s.err != nil {
 		return s.err
@@ -164,10 +164,6 @@ func (s *Sorter) wait() {
 	}
 }
 
-// Spilled gives how many bytes were written to files so far. It may be called
-// by any goroutine.
-func (s *Sorter) Spilled() int64 { return s.runs.spilled.Load() }
-
 // Sorted ends the adding and gives the sorted records. It may be called once.
 // The error is that of Stop, or a failed read or write of a run.
 func (s *Sorter) Sorted() (*Runs, error) {
@@ -217,15 +213,13 @@ func (s *Sorter) Close() error {
 // several goroutines, one an Iterator.
 type Runs struct{ runs *runs }
 
-// Walk gives an iterator that starts at the first key greater than after, or
-// at the first of all if after is nil. What comes before is read and passed
-// over. The error is a run that cannot be read. The caller must Close the
-// Iterator.
-func (r *Runs) Walk(after []byte) (*Iterator, error) {
+// Walk gives an iterator that starts at the first key. The error is a run that
+// cannot be read. The caller must Close the Iterator.
+func (r *Runs) Walk() (*Iterator, error) {
 	if r.runs.closed {
 		return nil, errClosed
 	}
-	return newIterator(r.runs, after)
+	return newIterator(r.runs)
 }
 
 // Close removes the file. It may be called twice, and before or after the

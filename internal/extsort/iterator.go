@@ -1,7 +1,5 @@
 package extsort
 
-import "bytes"
-
 // Iterator gives the distinct records in ascending order of key. It is for one
 // goroutine. It merges the runs in a goroutine of its own, some batches ahead,
 // so that most of Next's work is done while its caller does other work.
@@ -25,23 +23,21 @@ type batch struct {
 // span says where a record lies in the data of its batch: behind the last one.
 type span struct {
 	key, value int // their lengths
-	count      int64
 }
 
 const (
 	batches     = 3
 	batchSize   = 32 << 10       // bytes of data, or a little more
 	batchSpans  = batchSize / 32 // a record of an address has about 32 bytes
-	batchMemory = 2 * batchSize  // a span has 24 bytes
+	batchMemory = 2 * batchSize  // a span has 16 bytes
 )
 
 func newBatch() *batch {
 	return &batch{data: make([]byte, 0, batchSize+batchSize/8), spans: make([]span, 0, batchSpans)}
 }
 
-// newIterator begins to merge runs from the first key greater than after on, or
-// from the first if after is nil.
-func newIterator(r *runs, after []byte) (*Iterator, error) {
+// newIterator begins to merge runs.
+func newIterator(r *runs) (*Iterator, error) {
 	it := &Iterator{
 		full: make(chan *batch, batches), free: make(chan *batch, batches),
 		quit: make(chan struct{}), ended: make(chan struct{}),
@@ -61,13 +57,12 @@ func newIterator(r *runs, after []byte) (*Iterator, error) {
 	for range batches - 1 {
 		it.free <- newBatch()
 	}
-	go it.merge(m, bytes.Clone(after), after != nil)
+	go it.merge(m)
 	return it, nil
 }
 
-// merge fills batches until the end of the records, an error, or quit. With skip
-// the records up to after are passed over.
-func (it *Iterator) merge(m *merge, after []byte, skip bool) {
+// merge fills batches until the end of the records, an error, or quit.
+func (it *Iterator) merge(m *merge) {
 	defer close(it.ended)
 	for {
 		var b *batch
@@ -76,16 +71,15 @@ func (it *Iterator) merge(m *merge, after []byte, skip bool) {
 		case <-it.quit:
 			return
 		}
-		b.fill(m, after, skip)
+		b.fill(m)
 		it.full <- b
 		if b.err != nil {
 			return
 		}
-		skip = false
 	}
 }
 
-func (b *batch) fill(m *merge, after []byte, skip bool) {
+func (b *batch) fill(m *merge) {
 	defer func() {
 		if p := recover(); p != nil {
 			b.err = panicked(p)
@@ -98,12 +92,8 @@ func (b *batch) fill(m *merge, after []byte, skip bool) {
 			b.err = err
 			return
 		}
-		if skip && bytes.Compare(r.Key, after) <= 0 {
-			continue
-		}
-		skip = false
 		b.data = append(append(b.data, r.Key...), r.Value...)
-		b.spans = append(b.spans, span{len(r.Key), len(r.Value), r.Count})
+		b.spans = append(b.spans, span{len(r.Key), len(r.Value)})
 	}
 }
 
@@ -121,7 +111,7 @@ func (it *Iterator) Next() (Record, error) {
 	data := it.data
 	end := s.key + s.value
 	it.data = data[end:]
-	return Record{Key: data[:s.key:s.key], Value: data[s.key:end:end], Count: s.count}, nil
+	return Record{Key: data[:s.key:s.key], Value: data[s.key:end:end]}, nil
 }
 
 // turn goes on to the next batch that has records.

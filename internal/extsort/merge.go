@@ -112,7 +112,6 @@ func (m *merge) next() (Record, error) {
 	if m.value = m.value[:0]; len(c.value) > 0 {
 		m.value = append(m.value, c.value...)
 	}
-	count := c.count
 	for {
 		if err := c.advance(); err != nil {
 			return Record{}, err
@@ -124,9 +123,8 @@ func (m *merge) next() (Record, error) {
 		// The top is relative to the record that is being given, and seldom has
 		// all its whole blocks.
 		if top.shared() != len(m.key)/blockSize*blockSize || c.done || !bytes.Equal(c.key, m.key) {
-			return Record{Key: m.key, Value: m.value, Count: count}, nil
+			return Record{Key: m.key, Value: m.value}, nil
 		}
-		count += c.count
 	}
 }
 
@@ -195,7 +193,6 @@ type cursor struct {
 	done       bool
 	shared     int // bytes of key that the one before it begins with too
 	key, value []byte
-	count      int64
 }
 
 // open puts the cursor on the first record of a run.
@@ -276,7 +273,7 @@ func (c *cursor) decode(data []byte) (n int, err error) {
 		}
 		n += used
 	}
-	size, more := rest>>1, rest&1 != 0
+	size, valued := rest>>1, rest&1 != 0
 	if shared > uint64(len(c.key)) || shared+size > maxKey {
 		return 0, errDamaged
 	}
@@ -285,14 +282,9 @@ func (c *cursor) decode(data []byte) (n int, err error) {
 	}
 	suffix := data[n : n+int(size)]
 	n += int(size)
-	c.value, c.count = nil, 1
-	if more {
+	c.value = nil
+	if valued {
 		length, used := binary.Uvarint(data[n:])
-		if used <= 0 {
-			return 0, overflow(used)
-		}
-		n += used
-		count, used := binary.Uvarint(data[n:])
 		if used <= 0 {
 			return 0, overflow(used)
 		}
@@ -300,7 +292,7 @@ func (c *cursor) decode(data []byte) (n int, err error) {
 		if length > uint64(len(data)-n) {
 			return 0, nil
 		}
-		c.value, c.count = data[n:n+int(length)], int64(count)
+		c.value = data[n : n+int(length)]
 		n += int(length)
 	}
 	c.shared = int(shared)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync/atomic"
 )
 
 // runs are the sorted runs of one sorter, each of distinct keys. They stand in
@@ -19,9 +18,8 @@ import (
 //
 // A run is a row of records, each with the beginning left out that its key
 // shares with the key before: the length of what is shared and twice the length
-// of the rest, as uvarints; the rest; and, if the record has a value or was
-// added more than once, which one added to the second length says, then the
-// length of the value and the count, as uvarints, and the value.
+// of the rest, as uvarints; the rest; and, if the record has a value, which one
+// added to the second length says, then its length, as a uvarint, and the value.
 type runs struct {
 	dir     string
 	stop    func() error // Config.Stop, or one that never stops
@@ -32,8 +30,8 @@ type runs struct {
 	list    []run
 	mem     []byte
 	file    *os.File // nil if nothing was written
-	spilled atomic.Int64
-	buf     []byte // what is to be written
+	spilled int64    // bytes written to the file
+	buf     []byte   // what is to be written
 	closed  bool
 }
 
@@ -98,7 +96,7 @@ func (r *runs) write(in records) error {
 		}
 		r.file = f
 	}
-	from := r.spilled.Load()
+	from := r.spilled
 	var err error
 	r.buf, err = r.encode(r.buf[:0], in, r.flush)
 	if err == nil {
@@ -107,14 +105,14 @@ func (r *runs) write(in records) error {
 	if err != nil {
 		return fmt.Errorf("extsort: write run %d: %w", len(r.list)+1, err)
 	}
-	r.list = append(r.list, run{file: r.file, from: from, to: r.spilled.Load()})
+	r.list = append(r.list, run{file: r.file, from: from, to: r.spilled})
 	return nil
 }
 
 // flush writes to the end of the file.
 func (r *runs) flush(b []byte) error {
 	n, err := r.file.Write(b)
-	r.spilled.Add(int64(n))
+	r.spilled += int64(n)
 	return err
 }
 
@@ -133,14 +131,13 @@ func (r *runs) encode(dst []byte, in records, flush func([]byte) error) ([]byte,
 		rest := rec.Key[shared:]
 		last = rec.Key
 		dst = binary.AppendUvarint(dst, uint64(shared))
-		if rec.Count == 1 && len(rec.Value) == 0 {
+		if len(rec.Value) == 0 {
 			dst = binary.AppendUvarint(dst, uint64(len(rest))<<1)
 			dst = append(dst, rest...)
 		} else {
 			dst = binary.AppendUvarint(dst, uint64(len(rest))<<1|1)
 			dst = append(dst, rest...)
 			dst = binary.AppendUvarint(dst, uint64(len(rec.Value)))
-			dst = binary.AppendUvarint(dst, uint64(rec.Count))
 			dst = append(dst, rec.Value...)
 		}
 		if flush != nil && len(dst) >= r.chunk {

@@ -53,8 +53,8 @@ func (t *table) fits(used int, key, value []byte) bool {
 
 // bound gives a size that the table has at most as a run.
 func (t *table) bound() int {
-	// Beside the arena's: two lengths of a key of three bytes, and a count.
-	return len(t.arena) + len(t.index)*(2*3+binary.MaxVarintLen32)
+	// Beside the arena's: two lengths of a key of three bytes.
+	return len(t.arena) + len(t.index)*2*3
 }
 
 // prefix gives the first eight bytes of key as a number that orders as they
@@ -235,5 +235,5 @@ func (w *tableWalk) next() (Record, error) {
 	}
 	w.left = w.left[n:]
 	w.ahead = max(w.ahead-n, 0)
-	return Record{Key: key, Value: w.table.value(first), Count: int64(n)}, nil
+	return Record{Key: key, Value: w.table.value(first)}, nil
 }

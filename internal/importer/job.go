@@ -4,8 +4,8 @@
 //
 // It promises that an acknowledged upload or start survives a crash, that a job
 // cut off by one is done again and ends with the members and counts of an
-// undisturbed run, that memory does not grow with the file, and that a job
-// changes its list in one step, at its end, or not at all.
+// undisturbed run, that reading and sorting take fixed memory whatever the
+// file, and that a job changes its list in one step, at its end, or not at all.
 //
 // It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import
 // address, lists, jobs, importfile and extsort.
@@ -64,7 +64,7 @@ type Progress struct {
 	Invalid map[string]int64 // of those, the ones that were refused, by reason code
 	Read    bool             // whether the whole file has been read
 
-	Imported int64 // valid lines whose entry is applied: none before the list is changed
+	Imported int64 // valid lines whose entry is applied, or would be by a dry run: none before the end
 	Entries  int64 // different entries among them, as far as they are merged
 	Added    int64 // of those, the ones that were not members
 	Removed  int64 // members that leave

@@ -23,8 +23,12 @@ type refusals struct {
 	csv    *csv.Writer
 }
 
-// shownValue is how many bytes of a refused value are listed.
-const shownValue = 320
+// shownValue is how many bytes of a refused value are listed, and mostListed how
+// many lines, so that a small file of nothing else cannot fill the disk.
+const (
+	shownValue = 320
+	mostListed = 1_000_000
+)
 
 func (l *refusals) add(line int64, value []byte, code, words string) error {
 	if l.file == nil {
@@ -38,6 +42,9 @@ func (l *refusals) add(line int64, value []byte, code, words string) error {
 	}
 	l.lines++
 	l.counts[code]++
+	if l.lines > mostListed {
+		return nil
+	}
 	shown := strings.ToValidUTF8(string(value[:min(len(value), shownValue)]), "\ufffd")
 	if err := l.csv.Write([]string{strconv.FormatInt(line, 10), shown, code, words}); err != nil {
 		return fmt.Errorf("list a refused line: %w", err)
@@ -47,6 +54,9 @@ func (l *refusals) add(line int64, value []byte, code, words string) error {
 
 // content gives the whole list from its beginning.
 func (l *refusals) content() (io.Reader, error) {
+	if more := l.lines - mostListed; more > 0 {
+		l.csv.Write([]string{"", "", "more", fmt.Sprintf("%d more lines were refused and are not listed", more)})
+	}
 	l.csv.Flush()
 	if err := l.csv.Error(); err != nil {
 		return nil, fmt.Errorf("list the refused lines: %w", err)

@@ -152,7 +152,7 @@ func (r *run) pipeline(ctx context.Context) error {
 
 // merge has the list rebuilt with the entries.
 func (r *run) merge(ctx context.Context, sorted *extsort.Runs, exact, patterns int64) error {
-	entries, err := sorted.Walk(nil)
+	entries, err := sorted.Walk()
 	if err != nil {
 		return fmt.Errorf("walk the sorted entries: %w", err)
 	}
@@ -284,7 +284,7 @@ func (r *run) noteRead(ctx context.Context, list *refusals) error {
 			return err
 		}
 		object = refused + r.NewID(r.job.ID)
-		if _, err := r.Objects.Put(ctx, object, content, func(int64) error { return nil }); err != nil {
+		if _, err := r.Objects.Put(ctx, object, whileOn{ctx, content}, func(int64) error { return nil }); err != nil {
 			return fmt.Errorf("keep the list of refused lines: %w", err)
 		}
 	}
@@ -302,6 +302,19 @@ func (r *run) noteRead(ctx context.Context, list *refusals) error {
 		r.Discard(previous)
 	}
 	return nil
+}
+
+// whileOn reads as long as ctx goes on.
+type whileOn struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (w whileOn) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.r.Read(p)
 }
 
 // code is the code of what a parser says of an entry.

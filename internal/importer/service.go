@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"syscall"
 	"time"
 
 	"sesame/internal/importfile"
@@ -33,7 +34,7 @@ type Service struct {
 	NewID   func(prefix string) string
 	Wake    func() // tells the runner that a job waits
 	Log     *slog.Logger
-	Counted func(imported, failed int64) // told of lines as they are done
+	Counted func(imported, failed int64) // told of a job's lines when it has COMPLETED, a dry run left out, or FAILED
 }
 
 // Order is what a job is to do.
@@ -151,8 +152,8 @@ func (s *Service) discardUnneeded(object string) {
 // it: longer than it can take from its last byte to AttachUpload.
 const unattached = time.Hour
 
-// Retire deletes what Config.Keep says: uploads of jobs that failed, were stopped
-// or were never started, and lists of refused lines. The jobs and their counts stay.
+// Retire deletes what Config.Keep says: uploads of jobs that failed or were never
+// started, or that could not be deleted at once, and lists of refused lines. The jobs and their counts stay.
 func (s *Service) Retire(ctx context.Context) error {
 	for {
 		objects, err := s.Store.Retire(ctx, s.Now().Add(-s.Config.Keep), 1000)
@@ -240,7 +241,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		log.Info("an import was stopped or taken over")
 		s.discardUnneeded(job.Object) // its end may have been noted with an error
 		return
-	case ctx.Err() != nil: // the server stops; whoever claims the job next resumes it
+	case ctx.Err() != nil: // the server stops; whoever claims the job next does it again
 		if err := s.Store.ReleaseLease(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
 			log.Error("give an import back", "error", err)
 		}
@@ -248,6 +249,9 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		return
 	case errors.As(err, &f):
 		status, reason = jobs.Failed, string(f)
+	case errors.Is(err, syscall.ENOSPC):
+		log.Error("an import failed", "error", err)
+		status, reason = jobs.Failed, "The server has no room left on its disk. The list is as it was."
 	default:
 		log.Error("an import failed", "error", err)
 		status = jobs.Failed
@@ -269,7 +273,9 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	} else {
 		s.Discard(job.Object)
 	}
-	s.Counted(did.Imported, did.Refused())
+	if !job.DryRun {
+		s.Counted(did.Imported, did.Refused())
+	}
 	log.Info("import ended", "status", status, "lines", did.Lines, "refused", did.Invalid, "added", did.Added, "removed", did.Removed,
 		"phases", did.Phases, "seconds", s.Now().Sub(start).Seconds())
 	log.Debug("import ended", "reason", reason) // it can quote the file

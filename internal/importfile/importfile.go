@@ -140,9 +140,10 @@ type Options struct {
 	// the first field of a CSV file without a header, which is read as a
 	// one-column list if it is. nil means that a header is required.
 	ValidEntry func([]byte) bool
-	// Stop is asked before each read of the unpacked file. Its error ends the
-	// reading and is what Open or Next gives, however little the file has of
-	// items. nil means that nothing stops it.
+	// Stop is asked before each read of the file, packed and unpacked, by two
+	// goroutines if it is packed. Its error ends the reading and is what Open or
+	// Next gives, however little the file has of items. nil means that nothing
+	// stops it.
 	Stop func() error
 }
 

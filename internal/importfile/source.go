@@ -28,7 +28,7 @@ type source struct {
 
 // openSource looks at the first bytes of r and builds what decodes them.
 func openSource(r io.Reader, maxBytes int64, stop func() error) (*source, error) {
-	s := &source{stored: &counter{r: r}, free: func() {}}
+	s := &source{stored: &counter{r: r, stop: stop}, free: func() {}}
 	s.ahead = bufio.NewReaderSize(s.stored, 64<<10)
 	magic, err := s.ahead.Peek(4)
 	if err != nil && err != io.EOF {
@@ -105,15 +105,22 @@ func isZstd(b []byte) bool {
 		len(b) == 4 && b[0]&0xf0 == 0x50 && bytes.Equal(b[1:], []byte{0x2a, 0x4d, 0x18})
 }
 
-// counter counts the stored bytes and keeps the error of the store, so that it
-// is not mistaken for a corrupt file.
+// counter counts the stored bytes and keeps the error of the store, or of stop, so
+// that it is not mistaken for a corrupt file.
 type counter struct {
-	r   io.Reader
-	n   int64
-	err error
+	r    io.Reader
+	stop func() error // may be nil
+	n    int64
+	err  error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
+	// It is asked here too, since packed data can go on for long without any text.
+	if c.stop != nil {
+		if c.err = c.stop(); c.err != nil {
+			return 0, c.err
+		}
+	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	if err != nil && err != io.EOF {
@@ -129,7 +136,7 @@ type limited struct {
 	packing   string // "", "gzip" or "zstd"
 	left, max int64
 	stored    *counter
-	stop      func() error
+	stop      func() error // may be nil
 }
 
 func (l *limited) Read(p []byte) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"unicode/utf8"
@@ -119,10 +120,10 @@ func (panics) Read([]byte) (int, error) { panic("bad table") }
 // TestStopWhileUnpacking stops a compressed file half-way.
 func TestStopWhileUnpacking(t *testing.T) {
 	stopped := errors.New("stopped")
-	asked := 0
+	var asked atomic.Int64
 	data := gzipped(t, "address\n"+strings.Repeat("someone@example.com\n", 100_000))
 	rd, err := Open(bytes.NewReader(data), CSV, Options{Stop: func() error {
-		if asked++; asked > 5 {
+		if asked.Add(1) > 5 {
 			return stopped
 		}
 		return nil
@@ -190,5 +191,26 @@ func TestPlainItem(t *testing.T) {
 	})
 	if plain == 0 {
 		t.Error("no plain items")
+	}
+}
+
+// TestStopWithoutText stops a file that goes on for long and unpacks to nothing.
+func TestStopWithoutText(t *testing.T) {
+	empty := gzipped(t, "")
+	data := append(gzipped(t, "address\n"), bytes.Repeat(empty, 200_000)...)
+	stopped := errors.New("stopped")
+	var asked atomic.Int64
+	rd, err := Open(bytes.NewReader(data), CSV, Options{Stop: func() error {
+		if asked.Add(1) > 20 { // of some 60 reads of the stored bytes
+			return stopped
+		}
+		return nil
+	}})
+	if err == nil {
+		_, err = rd.Next()
+		rd.Close()
+	}
+	if err != stopped || asked.Load() > 25 {
+		t.Errorf("error %v after %d questions; the file has %d bytes", err, asked.Load(), len(data))
 	}
 }

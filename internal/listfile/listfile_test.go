@@ -619,3 +619,66 @@ func TestConcurrent(t *testing.T) {
 	}
 	wait.Wait()
 }
+
+// An index of more than a megabyte is kept aside in a file until the leaves are
+// written, and nothing of that is left; the same when the file is given up.
+func TestLargeIndex(t *testing.T) {
+	const rows = 100_000
+	// Both sides of the border of two leaves begin alike, so separators are long.
+	long := strings.Repeat("x", 400)
+	key := func(i int) []byte {
+		return fmt.Appendf(nil, "%06d%s%02d", (i+leafRows/2)/leafRows, long, (i+leafRows/2)%leafRows)
+	}
+	for _, abandon := range []bool{false, true} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "list")
+		w, err := Create(path, Bounds{Exact: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rows {
+			if err := w.Add(Row{Key: key(i), Created: int64(i)}, uint64(i), address.Exact); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.index.f == nil || len(w.index.buf) >= writeSize {
+			t.Fatalf("of %d bytes of index %d are in memory", w.index.size, len(w.index.buf))
+		}
+		if abandon {
+			err = w.Abandon()
+		} else {
+			_, err = w.Close()
+		}
+		if err != nil || w.index.f != nil {
+			t.Fatalf("at the end: error %v, the file aside is %v", err, w.index.f)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) > 1 || abandon && len(left) > 0 {
+			t.Fatalf("left in the folder: %v, error %v", left, err)
+		}
+		if abandon {
+			continue
+		}
+		f := open(t, path)
+		for i := 0; i < rows; i += 97 {
+			got, ok, err := f.Find(key(i))
+			if err != nil || !ok || got.Created != int64(i) {
+				t.Fatalf("Find of row %d: %+v, %v, %v", i, got, ok, err)
+			}
+		}
+		for i := range rows - 1 { // between two rows there is none
+			if i%997 == 0 {
+				if _, ok, err := f.Find(append(key(i), 'x')); ok || err != nil {
+					t.Fatalf("Find behind row %d: %v, %v", i, ok, err)
+				}
+			}
+		}
+		c := f.Walk(nil, false)
+		for i := range rows {
+			row, err := c.Next()
+			if err != nil || row.Created != int64(i) {
+				t.Fatalf("row %d of the walk: %+v, %v", i, row, err)
+			}
+		}
+	}
+}

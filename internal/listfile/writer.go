@@ -18,8 +18,8 @@ const (
 
 var errClosed = errors.New("listfile: the writer is closed")
 
-// Writer makes a file. It is for one goroutine. Besides the filters it takes
-// little memory, however many rows there are.
+// Writer makes a file. It is for one goroutine. It takes the memory of the
+// filters, 2 bytes a row and at most 128 MiB each, and some megabytes beside.
 type Writer struct {
 	f     *os.File
 	path  string
@@ -35,27 +35,34 @@ type Writer struct {
 	created int64  // of the last row of the leaf, or base
 	base    int64
 	rows    int      // in the leaf
-	leaves  children // those before
+	leaves  children // those that are in no index block yet
+	blocks  children // those above leaves, with their places in index
+	index   aside    // those blocks
 
 	exact, patterns filling
 	sum             Summary
 }
 
-// children are leaves or index blocks of one level, packed: where it is, as
-// uint64, the length of the separator, as uint16, and the separator.
-type children []byte
+// children are leaves or index blocks of one level, packed: where each is, as
+// uint64, the length of its separator, as uint16, and the separator.
+type children struct {
+	packed []byte
+	n      int
+}
 
 func (c *children) add(at int64, separator []byte) {
-	*c = binary.LittleEndian.AppendUint64(*c, uint64(at))
-	*c = binary.LittleEndian.AppendUint16(*c, uint16(len(separator)))
-	*c = append(*c, separator...)
+	c.packed = binary.LittleEndian.AppendUint64(c.packed, uint64(at))
+	c.packed = binary.LittleEndian.AppendUint16(c.packed, uint16(len(separator)))
+	c.packed = append(c.packed, separator...)
+	c.n++
 }
 
 func (c *children) next() (at uint64, separator []byte) {
-	b := *c
-	end := 10 + int(binary.LittleEndian.Uint16(b[8:]))
-	*c = b[end:]
-	return binary.LittleEndian.Uint64(b), b[10:end]
+	end := 10 + int(binary.LittleEndian.Uint16(c.packed[8:]))
+	at, separator = binary.LittleEndian.Uint64(c.packed), c.packed[10:end]
+	c.packed = c.packed[end:]
+	c.n--
+	return at, separator
 }
 
 // Create makes a new file for this writer alone. The error is that it is there
@@ -68,6 +75,7 @@ func Create(path string, b Bounds) (*Writer, error) {
 	w := &Writer{
 		f:        f,
 		path:     path,
+		index:    aside{path: path + ".index"},
 		out:      make([]byte, 0, writeSize+64<<10),
 		exact:    newFilling(b.Exact),
 		patterns: newFilling(b.Patterns),
@@ -92,7 +100,7 @@ func (w *Writer) Add(r Row, hash uint64, kind address.Kinds) error {
 	}
 	shared := commonPrefix(w.last, r.Key)
 	if w.sum.Rows > 0 && (shared == len(r.Key) || shared < len(w.last) && r.Key[shared] < w.last[shared]) {
-		return w.fail(fmt.Errorf("listfile: the key %q comes after %q", r.Key, w.last))
+		return w.fail(errors.New("listfile: a key comes after one that is not smaller"))
 	}
 	w.last = append(w.last[:shared], r.Key[shared:]...)
 	if w.rows == 0 {
@@ -101,6 +109,11 @@ func (w *Writer) Add(r Row, hash uint64, kind address.Kinds) error {
 			w.base = r.Created
 		} else {
 			separator = r.Key[:shared+1]
+		}
+		if w.leaves.n == indexChildren {
+			if err := w.endBlock(); err != nil {
+				return w.fail(fmt.Errorf("listfile: %w", err))
+			}
 		}
 		w.leaves.add(w.written+int64(len(w.out)), separator)
 		w.leaf = len(w.out)
@@ -177,40 +190,84 @@ func (w *Writer) write(b []byte) error {
 	return err
 }
 
-// appendIndex appends the index blocks above the children to out, which will
-// stand at a place of the file, and gives them as the children of the next level.
-func appendIndex(out []byte, at int64, below children) (with []byte, above children) {
-	var places []uint64
-	var separators [][]byte
-	for len(below) > 0 {
-		places, separators = places[:0], separators[:0]
-		for len(below) > 0 && len(places) < indexChildren {
-			place, separator := below.next()
-			places, separators = append(places, place), append(separators, separator)
-		}
-		first, last := separators[0], separators[len(separators)-1]
-		above.add(at+int64(len(out)), first)
-		prefix := commonPrefix(first, last) // and so of all between
-		out = append(out, byte(len(places)))
-		out = binary.LittleEndian.AppendUint16(out, uint16(prefix))
-		out = binary.LittleEndian.AppendUint64(out, places[0])
-		out = append(out, first[:prefix]...)
-		for _, s := range separators {
-			out = binary.LittleEndian.AppendUint64(out, head(s[prefix:]))
-		}
-		for _, p := range places {
-			out = binary.LittleEndian.AppendUint32(out, uint32(p-places[0]))
-		}
-		end := 0
-		for _, s := range separators {
-			end += len(s) - prefix
-			out = binary.LittleEndian.AppendUint16(out, uint16(end))
-		}
-		for _, s := range separators {
-			out = append(out, s[prefix:]...)
-		}
+// endBlock puts the leaves that are in no block yet into one.
+func (w *Writer) endBlock() error {
+	packed := w.leaves.packed
+	at := w.index.size
+	block, first := appendBlock(nil, &w.leaves, 0)
+	w.blocks.add(at, first)
+	w.leaves.packed = packed[:0]
+	return w.index.write(block)
+}
+
+// appendBlock takes up to indexChildren children, whose places count from from,
+// appends the index block above them to out, and gives its separator.
+func appendBlock(out []byte, below *children, from uint64) (with, separator []byte) {
+	var places [indexChildren]uint64
+	var separators [indexChildren][]byte
+	n := min(below.n, indexChildren)
+	for i := range n {
+		places[i], separators[i] = below.next()
+		places[i] += from
 	}
-	return out, above
+	first, last := separators[0], separators[n-1]
+	prefix := commonPrefix(first, last) // and so of all between
+	out = append(out, byte(n))
+	out = binary.LittleEndian.AppendUint16(out, uint16(prefix))
+	out = binary.LittleEndian.AppendUint64(out, places[0])
+	out = append(out, first[:prefix]...)
+	for _, s := range separators[:n] {
+		out = binary.LittleEndian.AppendUint64(out, head(s[prefix:]))
+	}
+	for _, p := range places[:n] {
+		out = binary.LittleEndian.AppendUint32(out, uint32(p-places[0]))
+	}
+	end := 0
+	for _, s := range separators[:n] {
+		end += len(s) - prefix
+		out = binary.LittleEndian.AppendUint16(out, uint16(end))
+	}
+	for _, s := range separators[:n] {
+		out = append(out, s[prefix:]...)
+	}
+	return out, first
+}
+
+// writeIndex writes the index behind the leaves, and gives where its root is and
+// how many levels it has. sum becomes the checksum of what it writes.
+func (w *Writer) writeIndex(sum *uint32) (root uint64, height int, err error) {
+	if w.blocks.n == 0 && w.leaves.n <= 1 {
+		if w.leaves.n == 1 {
+			root, _ = w.leaves.next() // an only leaf is the root
+		}
+		return root, 0, nil
+	}
+	if err := w.endBlock(); err != nil {
+		return 0, 0, err
+	}
+	at := w.written
+	err = w.index.each(func(part []byte) error {
+		*sum = crc32.Update(*sum, castagnoli, part)
+		return w.write(part)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	// Those above are a thousandth as many, and are made here.
+	level, from := w.blocks, uint64(at)
+	for height = 1; level.n > 1; height++ {
+		var above children
+		for level.n > 0 {
+			place := w.written + int64(len(w.out))
+			var first []byte
+			w.out, first = appendBlock(w.out, &level, from)
+			above.add(place, first)
+		}
+		level, from = above, 0
+	}
+	root, _ = level.next()
+	*sum = crc32.Update(*sum, castagnoli, w.out)
+	return root + from, height, w.flush()
 }
 
 // Close writes the rest, syncs, and closes the file. When it returns nil the
@@ -225,6 +282,7 @@ func (w *Writer) Close() (Summary, error) {
 	}
 	w.sum.Size = w.written
 	w.ended, w.err = true, errClosed
+	w.index.close()
 	return w.sum, nil
 }
 
@@ -236,21 +294,18 @@ func (w *Writer) finish() error {
 		return err
 	}
 	indexAt := w.written
-	root, height := uint64(0), 0
-	for level := w.leaves; len(level) > 0; height++ {
-		below := level
-		if root, _ = level.next(); len(level) == 0 {
-			break // an only child is the root
-		}
-		w.out, level = appendIndex(w.out, w.written, below)
+	tailSum := uint32(0)
+	root, height, err := w.writeIndex(&tailSum)
+	if err != nil {
+		return err
 	}
-	indexEnd := w.written + int64(len(w.out))
+	indexEnd := w.written
 	w.out = append(w.out, make([]byte, -indexEnd&(alignment-1))...)
-	filtersAt := w.written + int64(len(w.out))
-	tailSum := crc32.Checksum(w.out, castagnoli)
+	tailSum = crc32.Update(tailSum, castagnoli, w.out)
 	if err := w.flush(); err != nil {
 		return err
 	}
+	filtersAt := w.written
 	for _, f := range []*filling{&w.exact, &w.patterns} {
 		f.settle()
 		for part := range slices.Chunk(f.lines, writeBackSize) {
@@ -289,9 +344,63 @@ func (w *Writer) Abandon() error {
 		return nil
 	}
 	w.ended, w.err = true, errClosed
+	w.index.close()
 	w.f.Close() // again, if Close failed: then its error means nothing
 	if err := os.Remove(w.path); err != nil {
 		return fmt.Errorf("listfile: abandon: %w", err)
 	}
 	return nil
+}
+
+// aside is what is written later: in memory, and beyond writeSize in a file that
+// has no name.
+type aside struct {
+	path string
+	f    *os.File // nil for none
+	buf  []byte
+	size int64 // of all
+}
+
+func (a *aside) write(b []byte) error {
+	a.size += int64(len(b))
+	a.buf = append(a.buf, b...)
+	if len(a.buf) < writeSize {
+		return nil
+	}
+	if a.f == nil {
+		f, err := os.OpenFile(a.path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err != nil {
+			return err
+		}
+		a.f = f
+		if err := os.Remove(a.path); err != nil {
+			return err
+		}
+	}
+	_, err := a.f.Write(a.buf)
+	a.buf = a.buf[:0]
+	return err
+}
+
+// each calls do with all of it, part by part.
+func (a *aside) each(do func(part []byte) error) error {
+	part := make([]byte, writeSize)
+	for at := int64(0); at < a.size-int64(len(a.buf)); {
+		n, err := a.f.ReadAt(part[:min(writeSize, a.size-int64(len(a.buf))-at)], at)
+		if err == nil {
+			err = do(part[:n])
+		}
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return do(a.buf)
+}
+
+func (a *aside) close() {
+	if a.f != nil {
+		a.f.Close() // it was only for now: no error matters
+		a.f = nil
+	}
 }

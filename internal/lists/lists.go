@@ -7,8 +7,9 @@
 // puts the list on it in one transaction.
 //
 // It promises that a change is durable when the call that made it returns, that
-// every reader sees the whole of a rebuild or nothing of it, that a list never
-// holds more members than its limit, and that Match looks at a bounded number of
+// every reader sees the whole of a rebuild or nothing of it, that no change takes
+// a list above its limit (one that is above it, since the limit was lowered, may
+// shrink), and that Match looks at a bounded number of
 // keys whatever the size of the list.
 //
 // One Service may serve a Store: it is the one that changes members, and what it
@@ -86,8 +87,8 @@ type Store interface {
 	List(ctx context.Context, o Owner, id string) (List, error)
 	// Lists gives at most n lists whose id is greater than after, in order of id.
 	Lists(ctx context.Context, o Owner, after string, n int) ([]List, error)
-	// DeleteList removes a list with its jobs, and gives the objects they had
-	// uploaded. Its changes come to nothing; the space they took comes back by
+	// DeleteList removes a list with its jobs, and gives their objects: uploads
+	// and lists of refused lines. Its changes come to nothing; the space they took comes back by
 	// PurgeChanges. Deleting what is not there is no error. ErrImportRunning.
 	DeleteList(ctx context.Context, o Owner, id string) (objects []string, err error)
 	// SetTags changes a list's tags: adds or replaces set, removes the keys in
@@ -194,7 +195,7 @@ func (s *Service) List(ctx context.Context, o Owner, after string, n int) ([]Lis
 	return s.Store.Lists(ctx, o, after, n)
 }
 
-// Delete removes a list, its members, its jobs and what they uploaded. Deleting
+// Delete removes a list, its members, its jobs and their objects. Deleting
 // what is not there succeeds, as it does in the service. ErrImportRunning.
 func (s *Service) Delete(ctx context.Context, o Owner, id string) error {
 	r, err := s.lockedRoll(ctx, o, id)
@@ -274,7 +275,11 @@ func (s *Service) change(ctx context.Context, o Owner, id string, c Change) erro
 	} else if members > s.Limits.Members {
 		return ErrListFull
 	}
-	if err := s.Store.AddChange(ctx, r.n, c, members, c.Created); err != nil {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// A caller who goes away now must not leave it open what was stored.
+	if err := s.Store.AddChange(context.WithoutCancel(ctx), r.n, c, members, c.Created); err != nil {
 		s.forget(r) // a commit can succeed and report an error: what is so is read again
 		return err
 	}

@@ -296,9 +296,11 @@ func TestTroubleAmongRebuilds(t *testing.T) {
 // More lists than are kept in memory are used at once: none loses a change, and
 // memory is given back.
 func TestMoreListsThanInMemory(t *testing.T) {
+	const most = 256
 	s, _, first := newService(t)
+	s.KeepRolls(most)
 	all := []string{first}
-	for n := range lists.MostRolls + 40 {
+	for n := range most + 40 {
 		all = append(all, create(t, s, fmt.Sprintf("list-%d", n)))
 	}
 	const workers = 4
@@ -353,9 +355,7 @@ func TestMoreListsThanInMemory(t *testing.T) {
 		is(t, "Place", err, nil)
 		same(t, "how many are stored", place.Members, int64(len(members)))
 	}
-	if there, counted := s.Rolls(); there != counted || there != lists.MostRolls {
-		t.Errorf("%d lists are in memory and %d counted, want %d", there, counted, lists.MostRolls)
-	}
+	same(t, "lists in memory", s.Rolls(), most)
 	same(t, "the files", files(t, s), needed(t, s))
 }
 

@@ -256,9 +256,14 @@ func (s *Service) Clean(ctx context.Context) error {
 	return nil
 }
 
-// A list is folded when it has more changes than foldAt since its file: enough
-// that little is written anew for each, and few enough to be kept in memory.
-const foldAt = 20_000
+// A list is folded when it has more changes since its file than foldAt, and than a
+// foldPart of its rows, up to foldMost: enough that little is written anew for
+// each, and few enough to be kept in memory.
+const (
+	foldAt   = 20_000
+	foldPart = 500
+	foldMost = 100_000
+)
 
 // Fold makes new files of the lists with many changes.
 func (s *Service) Fold(ctx context.Context) error { return s.fold(ctx, foldAt) }
@@ -270,6 +275,12 @@ func (s *Service) fold(ctx context.Context, more int64) error {
 	}
 	var all error
 	for _, l := range long {
+		if r, err := s.roll(ctx, l.Owner, l.ID); err == nil {
+			now := r.now.Load()
+			if len(r.rebuild) > 0 || now.seq-now.folded <= min(now.rows().Rows/foldPart, foldMost) {
+				continue // what is rebuilt is folded by that
+			}
+		}
 		none := func() (Entry, error) { return Entry{}, io.EOF }
 		commit := func(ctx context.Context, m *Move, _ Tally) error {
 			m.Now = time.Time{}
@@ -356,12 +367,23 @@ func (w *merge) add(r listfile.Row) error {
 // toldEvery is how many rows are merged between two calls of Progress and Stop.
 const toldEvery = 1 << 14
 
+// nextMember gives the list's next member as it was. One that is replaced may be
+// damaged: what cannot be read leaves uncounted.
+func (w *merge) nextMember(members *walker) (listfile.Row, error) {
+	row, err := members.next()
+	if err != nil && err != io.EOF && w.plan.Mode == Replace {
+		w.Log.Warn("a list that cannot be read is replaced: not all that leave are counted", "error", err)
+		err = io.EOF
+	}
+	return row, err
+}
+
 // run merges: both sides come in order of key.
 func (w *merge) run() error {
 	members := w.before.walk(nil, false)
 	created := w.Now().UnixMilli()
 	of := w.before.members + w.plan.Exact + w.plan.Patterns
-	old, oldErr := members.next()
+	old, oldErr := w.nextMember(members)
 	entry, entryErr := w.plan.Next()
 	for n := int64(0); ; n++ {
 		done := oldErr == io.EOF && entryErr == io.EOF
@@ -409,7 +431,7 @@ func (w *merge) run() error {
 			return fmt.Errorf("write the new file of members: %w", err)
 		}
 		if order <= 0 {
-			old, oldErr = members.next()
+			old, oldErr = w.nextMember(members)
 		}
 		if order >= 0 {
 			w.tally.Entries++

@@ -32,6 +32,7 @@ type roll struct {
 type state struct {
 	file    *listfile.File // nil for none
 	name    string         // of the file; "" for none
+	broken  error          // why the file cannot be opened: then nothing is known of its members
 	folded  int64          // number of the last change that is in the file
 	seq     int64          // number of the last change
 	members int64
@@ -49,7 +50,7 @@ func (s *state) find(key []byte, hash uint64) (Member, bool, error) {
 		}
 	}
 	if s.file == nil {
-		return Member{}, false, nil
+		return Member{}, false, s.broken
 	}
 	row, ok, err := s.file.Find(key)
 	if err != nil || !ok {
@@ -60,7 +61,7 @@ func (s *state) find(key []byte, hash uint64) (Member, bool, error) {
 
 // mayHold is false when no member has that hash.
 func (s *state) mayHold(hash uint64, exact bool) bool {
-	return s.file != nil && s.file.MayHold(hash, exact) || s.mayChange(hash)
+	return s.file != nil && s.file.MayHold(hash, exact) || s.mayChange(hash) || s.broken != nil
 }
 
 // mayChange is false when no change is of a key with that hash.
@@ -111,16 +112,19 @@ func (s *state) on(changes []Change) {
 	s.filter = filterOf(s.changes)
 }
 
-// setFile puts the state on a file.
+// setFile puts the state on a file, also when that cannot be opened: such a list
+// can still be deleted, and replaced.
 func (s *state) setFile(dir, name string) error {
+	s.name = name
 	if name == "" {
 		return nil
 	}
 	file, err := listfile.Open(filepath.Join(dir, name))
 	if err != nil {
-		return fmt.Errorf("open the members of a list: %w", err)
+		s.broken, s.kinds = fmt.Errorf("open the members of a list: %w", err), ^address.Kinds(0)
+		return s.broken
 	}
-	s.file, s.name = file, name
+	s.file = file
 	s.kinds |= file.Summary().Kinds
 	return nil
 }
@@ -152,15 +156,32 @@ func memberOf(r listfile.Row) Member {
 
 // rolls are those that are in memory.
 type rolls struct {
-	mu    sync.Mutex // is held to load one, or to change byID by more than one key
-	byID  sync.Map   // list id to *roll
-	count int
+	mu      sync.Mutex // guards what follows; held shortly
+	byID    sync.Map   // list id to *roll; may be read without mu
+	loading map[listKey]*loading
+
+	most  int // rolls; 0 for mostRolls
 	clock atomic.Int64
 }
 
-// mostRolls is how many lists are kept in memory: their changes and a map of
-// their file. It bounds what changes take to some hundreds of megabytes.
-const mostRolls = 256
+type listKey struct {
+	owner Owner
+	id    string
+}
+
+// loading is a roll that is being read, and those who wait for it.
+type loading struct {
+	done chan struct{} // closed when there is a roll or an error
+	roll *roll
+	err  error
+}
+
+// mostRolls is how many lists are kept in memory, mostChanges how many changes of
+// theirs, which take about 200 bytes each.
+const (
+	mostRolls   = 4096
+	mostChanges = 5_000_000
+)
 
 // roll gives a list's members. ErrNotFound.
 func (s *Service) roll(ctx context.Context, o Owner, id string) (*roll, error) {
@@ -192,12 +213,48 @@ func (s *Service) lockedRoll(ctx context.Context, o Owner, id string) (*roll, er
 	}
 }
 
+// load reads a list's members, once for all who wait for them.
 func (s *Service) load(ctx context.Context, o Owner, id string) (*roll, error) {
+	key := listKey{o, id}
 	s.rolls.mu.Lock()
-	defer s.rolls.mu.Unlock()
 	if found, ok := s.rolls.byID.Load(id); ok && found.(*roll).owner == o {
+		s.rolls.mu.Unlock()
 		return found.(*roll), nil
 	}
+	l := s.rolls.loading[key]
+	if l == nil {
+		l = &loading{done: make(chan struct{})}
+		if s.rolls.loading == nil {
+			s.rolls.loading = map[listKey]*loading{}
+		}
+		s.rolls.loading[key] = l
+		// It goes on for the others when the first who asked gives up.
+		go s.finish(context.WithoutCancel(ctx), key, l)
+	}
+	s.rolls.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.roll, l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// finish reads what is loaded and gives it to all.
+func (s *Service) finish(ctx context.Context, key listKey, l *loading) {
+	defer close(l.done)
+	l.roll, l.err = s.read(ctx, key.owner, key.id)
+	s.rolls.mu.Lock()
+	defer s.rolls.mu.Unlock()
+	delete(s.rolls.loading, key)
+	if l.err == nil {
+		s.makeRoom(len(l.roll.now.Load().changes))
+		s.rolls.byID.Store(key.id, l.roll)
+	}
+}
+
+// read reads a list's members.
+func (s *Service) read(ctx context.Context, o Owner, id string) (*roll, error) {
 	place, err := s.Store.Place(ctx, o, id)
 	if err != nil {
 		return nil, err
@@ -209,41 +266,55 @@ func (s *Service) load(ctx context.Context, o Owner, id string) (*roll, error) {
 	now := &state{folded: place.Folded, seq: place.Folded, members: place.Members}
 	now.on(changes)
 	if err := now.setFile(s.Dir, place.File); err != nil {
-		return nil, err
-	}
-	if s.rolls.count >= mostRolls {
-		s.evict()
+		s.Log.Error("the members of a list cannot be read: it can be deleted, or replaced by an import", "list", id, "error", err)
 	}
 	r := &roll{owner: o, id: id, n: place.N, rebuild: make(chan struct{}, 1)}
 	r.now.Store(now)
 	r.used.Store(s.rolls.clock.Add(1))
-	s.rolls.byID.Store(id, r)
-	s.rolls.count++
 	return r, nil
 }
 
-// evict drops the roll that was not asked for longest and that nobody changes.
-// Who still reads it reads on. rolls.mu is held.
-func (s *Service) evict() {
+// makeRoom drops rolls until there is room for one more, with so many changes:
+// those first that were not asked for longest, and none that somebody changes.
+// Who still reads a roll reads on. rolls.mu is held.
+func (s *Service) makeRoom(changes int) {
+	most := s.rolls.most
+	if most == 0 {
+		most = mostRolls
+	}
 	var all []*roll
-	s.rolls.byID.Range(func(_, r any) bool { all = append(all, r.(*roll)); return true })
+	s.rolls.byID.Range(func(_, found any) bool {
+		r := found.(*roll)
+		all = append(all, r)
+		changes += len(r.now.Load().changes)
+		return true
+	})
+	if len(all) < most && changes <= mostChanges {
+		return
+	}
 	sort.Slice(all, func(i, j int) bool { return all[i].used.Load() < all[j].used.Load() })
-	for _, r := range all {
-		select {
-		case r.rebuild <- struct{}{}:
-		default:
-			continue
-		}
-		free := r.change.TryLock()
-		if free {
-			s.drop(r)
-			r.change.Unlock()
-		}
-		<-r.rebuild
-		if free {
-			return
+	for left := len(all); len(all) > 0 && (left >= most || changes > mostChanges); all = all[1:] {
+		if n, ok := s.evict(all[0]); ok {
+			left--
+			changes -= n
 		}
 	}
+}
+
+// evict drops a roll that nobody changes, and says how many changes it had.
+func (s *Service) evict(r *roll) (changes int, ok bool) {
+	select {
+	case r.rebuild <- struct{}{}:
+	default:
+		return 0, false
+	}
+	defer func() { <-r.rebuild }()
+	if !r.change.TryLock() {
+		return 0, false
+	}
+	defer r.change.Unlock()
+	s.drop(r)
+	return len(r.now.Load().changes), true
 }
 
 // forget puts a roll out of use, so that the list is read anew when it is asked
@@ -260,7 +331,6 @@ func (s *Service) drop(r *roll) {
 	}
 	r.gone = true
 	s.rolls.byID.Delete(r.id)
-	s.rolls.count--
 }
 
 // filter tells which hashes are surely not among the changes: a Bloom filter of

@@ -14,6 +14,7 @@ type walker struct {
 	file    *listfile.Cursor // nil when there is none or it has ended
 	row     listfile.Row     // its next, if have
 	have    bool
+	broken  error     // why there are no rows to walk
 	changes []*Change // to come
 }
 
@@ -24,7 +25,7 @@ func (s *state) walk(from []byte, after bool) *walker {
 	if ok && after {
 		at++
 	}
-	w := &walker{changes: s.changes[at:]}
+	w := &walker{changes: s.changes[at:], broken: s.broken}
 	if s.file != nil {
 		w.file = s.file.Walk(from, after)
 	}
@@ -34,6 +35,9 @@ func (s *state) walk(from []byte, after bool) *walker {
 // next gives the next member, io.EOF after the last. Its slices are valid until
 // the next call.
 func (w *walker) next() (listfile.Row, error) {
+	if w.broken != nil {
+		return listfile.Row{}, w.broken
+	}
 	for {
 		if !w.have && w.file != nil {
 			row, err := w.file.Next()

@@ -181,7 +181,7 @@ type importReport struct {
 	ShareDone       float64 // of the whole work, 0 to 1
 	LinesRead       int64   // so far, blank ones left out
 	Lines           *int64  // of the file; absent until it has been read
-	Imported        int64   // valid lines whose entry is applied: 0 until the list is changed, in one step
+	Imported        int64   // valid lines whose entry is applied, or would be by a dry run: 0 until the end
 	Added           int64   // members that are new
 	AlreadyPresent  int64   // entries that were members before; 0 in the mode REMOVE
 	Removed         int64   // members that leave, in the modes REPLACE and REMOVE

@@ -28,6 +28,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -100,6 +101,14 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := d.Now()
 	id := d.NewID()
 	w.Header().Set("X-Amz-Request-Id", id)
+	defer func() {
+		if p := recover(); p != nil {
+			if p != http.ErrAbortHandler {
+				d.Log.Error("panic", "request_id", id, "panic", p, "stack", string(debug.Stack()))
+			}
+			panic(http.ErrAbortHandler) // the client sees the connection break off
+		}
+	}()
 	download := strings.HasPrefix(r.URL.Path, refused) || strings.HasPrefix(r.URL.Path, members)
 	if download && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		d.get(w, r, id)

@@ -96,6 +96,12 @@ func (d *Door) send(out *body, r *http.Request) (what, key string, err error) {
 	if ofList {
 		what = "list"
 	}
+	if !r.ProtoAtLeast(1, 1) {
+		// There the end of the connection is the end of the body, so that a download
+		// which breaks off would look whole.
+		return what, "", &refusal{Status: http.StatusHTTPVersionNotSupported, Code: "HTTPVersionNotSupported",
+			Message: "Downloads need HTTP/1.1 or later. If a proxy is between, have it speak that to the server."}
+	}
 	signed := *r
 	signed.Method = http.MethodGet
 	if err := sigv4.VerifyPresigned(&signed, d.Credentials, d.scope(), d.Now(), clockSkew); err != nil {

@@ -226,3 +226,43 @@ func (s *slowly) Read(p []byte) (int, error) {
 	s.n += n
 	return n, err
 }
+
+// Over HTTP/1.0 a download that breaks off would look whole, so there is none.
+func TestNoDownloadOverHTTP10(t *testing.T) {
+	h := open(t)
+	l := h.withLists()
+	h.must(l.Register(h.ctx, ann, h.list, "a@example.com"))
+	to, err := url.Parse(h.door.MembersURL(ann.Account, h.list, "list.csv", h.door.Now()))
+	h.must(err)
+	conn, err := net.Dial("tcp", to.Host)
+	h.must(err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", to.RequestURI(), to.Host)
+	answer, err := io.ReadAll(conn)
+	h.must(err)
+	if !strings.Contains(string(answer), " 505 ") || !strings.Contains(string(answer), "<Code>HTTPVersionNotSupported</Code>") || strings.Contains(string(answer), "a@example.com") {
+		t.Errorf("%s", answer)
+	}
+}
+
+// A panic is logged under the request's id, and the client sees the download
+// broken off.
+func TestPanicInDoor(t *testing.T) {
+	h := open(t)
+	h.door.Members = func(_ context.Context, _, _ string, do func([]byte) error) (bool, error) {
+		for range 20_000 {
+			if err := do([]byte("someone@example.com")); err != nil {
+				return true, err
+			}
+		}
+		panic("a mistake")
+	}
+	answer, err := http.Get(h.door.MembersURL(ann.Account, h.list, "list.csv", h.door.Now()))
+	if err == nil {
+		_, err = io.ReadAll(answer.Body)
+		answer.Body.Close()
+	}
+	if err == nil || !strings.Contains(h.log.String(), "a mistake") || !strings.Contains(h.log.String(), "request_id") {
+		t.Errorf("error %v, log:\n%s", err, h.log.String())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -65,6 +66,23 @@ const (
 	housekeepEvery = time.Minute
 )
 
+// checkBelongs refuses a new database beside the members of an older one's lists:
+// it knows none of them, so they would be removed as left over.
+func checkBelongs(database, membersDir string) error {
+	info, err := os.Stat(database)
+	if err == nil && info.Size() > 0 {
+		return nil
+	}
+	files, err := os.ReadDir(membersDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at the members of lists: %w", err)
+	}
+	if len(files) > 0 {
+		return fmt.Errorf("%s is missing or empty, and %s holds the members of its lists: put the database there that belongs to them, or remove that folder", database, membersDir)
+	}
+	return nil
+}
+
 // Start opens the data folder and serves. c must have passed Check. What Start
 // opened before it failed it has closed again.
 func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, err error) {
@@ -86,6 +104,10 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	s.closers = append(s.closers, lock)
 	key, err := keyfile.Open(KeyPath(c.DataDir))
 	if err != nil {
+		return s, err
+	}
+	membersDir := filepath.Join(c.DataDir, "members")
+	if err := checkBelongs(DatabasePath(c.DataDir), membersDir); err != nil {
 		return s, err
 	}
 	db, err := metadb.Open(ctx, DatabasePath(c.DataDir))
@@ -159,7 +181,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	}
 	s.runner.Claim = imports.Claim
 	addressLists := &lists.Service{
-		Store: db, Dir: filepath.Join(c.DataDir, "members"), Now: time.Now, NewID: newID, Discard: imports.Discard, Log: log,
+		Store: db, Dir: membersDir, Now: time.Now, NewID: newID, Discard: imports.Discard, Log: log,
 		Limits: lists.Limits{Lists: limits.Lists, Members: limits.Members, Tags: limits.Tags},
 	}
 	imports.Lists = addressLists
@@ -189,7 +211,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	mailManager := api.Service()
 	edge := &wire.Edge{
 		Services: []*wire.Service{mailManager},
-		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: api.SesameOperations()},
+		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: api.SesameOperations(), Strict: true},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: c.Region, Service: "ses"}, MaxBody: maxBody, Skew: 15 * time.Minute, Now: time.Now},
 		Key:      callers.find, Throttle: wire.NewThrottle(limits.Rate, limits.Burst), MaxReading: maxReading, MaxInFlight: maxInFlight,
 		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Observe: metrics.Request,

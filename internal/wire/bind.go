@@ -16,7 +16,7 @@ import (
 
 func serialization(msg string) *Error { return &Error{Code: "SerializationException", Message: msg} }
 
-// bind fills *dst (a struct) from v. Members that dst does not know are ignored.
+// bind fills *dst (a struct) from v. Members that dst does not know are passed over.
 func bind(v any, dst reflect.Value) *Error {
 	switch v := v.(type) {
 	case nil:
@@ -37,6 +37,33 @@ func bind(v any, dst reflect.Value) *Error {
 	default:
 		return serialization("Expected null")
 	}
+}
+
+// unknownMember gives the name of a member of v that a struct of type t does not
+// have, at any depth; "" when there is none.
+func unknownMember(v any, t reflect.Type) string {
+	switch v := v.(type) {
+	case []any:
+		for _, element := range v {
+			if name := unknownMember(element, t.Elem()); name != "" {
+				return name
+			}
+		}
+	case map[string]any:
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		for name, member := range v {
+			field, ok := t.FieldByName(name)
+			if !ok {
+				return name
+			}
+			if name := unknownMember(member, field.Type); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 func bindMember(v any, dst reflect.Value) *Error {

@@ -174,6 +174,11 @@ func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Servic
 	if refusal := bind(tree, in.Elem()); refusal != nil {
 		return refusal
 	}
+	if s.Strict {
+		if name := unknownMember(tree, op.Input); name != "" {
+			return Errorf("ValidationException", "The input has no member %q; names have their case.", name[:min(len(name), 100)])
+		}
+	}
 	if refusal := check(in.Interface(), patterns); refusal != nil {
 		return refusal
 	}

@@ -83,6 +83,7 @@ type Service struct {
 	IAMPrefix  string         // "ses": actions are IAMPrefix:OperationName
 	Errors     map[string]int // the model's errors and their httpError status
 	Operations []Operation
+	Strict     bool // a member that an input does not have is refused; otherwise, as AWS does, passed over
 }
 
 func (s *Service) operation(name string) (*Operation, bool) {
