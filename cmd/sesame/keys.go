@@ -12,10 +12,12 @@ import (
 
 	"sesame/internal/config"
 	"sesame/internal/iam"
+	"sesame/internal/ingest"
 	"sesame/internal/keyfile"
 	"sesame/internal/mailmanager"
 	"sesame/internal/metadb"
 	"sesame/internal/server"
+	"sesame/internal/sesv2"
 )
 
 type keysCmd struct {
@@ -106,10 +108,13 @@ func actions() (names []string) {
 	for _, op := range api.Service().Operations {
 		names = append(names, "ses:"+op.Name)
 	}
-	for _, op := range api.SesameOperations() {
+	for _, op := range (&sesv2.API{}).Service().Operations {
+		names = append(names, "ses:"+op.Name)
+	}
+	for _, op := range append(api.SesameOperations(), (&ingest.Doors{}).Operations()...) {
 		names = append(names, "sesame:"+op.Name)
 	}
-	return names
+	return append(names, "sesame:IngestEvents")
 }
 
 type keysList struct {

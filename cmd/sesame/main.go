@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -16,12 +17,14 @@ import (
 )
 
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Import  importCmd  `cmd:"" help:"Import a file into an address list of a running server."`
-	Keys    keysCmd    `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
-	Lists   listsCmd   `cmd:"" help:"Ask a running server about address lists, or write one to a file."`
-	Demo    demoCmd    `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the server."`
+	Import   importCmd   `cmd:"" help:"Import a file into an address list of a running server."`
+	Keys     keysCmd     `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
+	Lists    listsCmd    `cmd:"" help:"Ask a running server about address lists, or write one to a file."`
+	Demo     demoCmd     `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
+	Ingest   ingestCmd   `cmd:"" help:"Send email events to a running server, or see what it could not read."`
+	Generate generateCmd `cmd:"" help:"Make up data to try things with."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 	Config      kong.ConfigFlag  `env:"SESAME_CONFIG" placeholder:"FILE" help:"JSON file with flags of serve, such as {\"listen\": \":9025\", \"region\": \"eu-west-1\"}."`
@@ -134,6 +137,13 @@ func fileResolver(r io.Reader) (kong.Resolver, error) {
 			}
 		}
 		if v, ok := values[flag.Name]; ok {
+			if list, ok := v.([]any); ok { // a flag has its values separated by commas
+				texts := make([]string, len(list))
+				for i := range list {
+					texts[i] = fmt.Sprint(list[i])
+				}
+				return strings.Join(texts, ","), nil
+			}
 			return fmt.Sprint(v), nil
 		}
 		return nil, nil

@@ -22,22 +22,25 @@ import (
 // SESAME_ environment variable, and a member of the configuration file, in that
 // order of precedence.
 type Server struct {
-	Listen        string  `default:"127.0.0.1:9025" env:"SESAME_LISTEN" help:"Address to listen on (${default})."`
-	PublicURL     string  `name:"public-url" env:"SESAME_PUBLIC_URL" placeholder:"URL" help:"What pre-signed URLs start with, as clients reach this server. Default: from --listen."`
-	DataDir       string  `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything (${default})."`
-	Region        string  `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name (${default})."`
-	AccountID     string  `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits (${default})."`
-	Quotas        string  `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or the service's, as far as they are documented (aws)."`
-	APIRate       float64 `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
-	MaxUpload     int64   `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
-	ImportWorkers int     `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
-	ImportMemory  int     `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
-	ImportKeep    int     `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
-	TLSCert       string  `name:"tls-cert" env:"SESAME_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. With --tls-key the server speaks HTTPS."`
-	TLSKey        string  `name:"tls-key" env:"SESAME_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
-	LogLevel      string  `default:"info" enum:"debug,info,warn,error" env:"SESAME_LOG_LEVEL" help:"Least level that is logged: ${enum}."`
-	LogFormat     string  `default:"text" enum:"text,json" env:"SESAME_LOG_FORMAT" help:"Form of the log on standard error: ${enum}."`
-	AuditLog      string  `env:"SESAME_AUDIT_LOG" placeholder:"FILE" help:"Where the audit lines go. Default: audit.log in the data folder."`
+	Listen        string   `default:"127.0.0.1:9025" env:"SESAME_LISTEN" help:"Address to listen on (${default})."`
+	PublicURL     string   `name:"public-url" env:"SESAME_PUBLIC_URL" placeholder:"URL" help:"What pre-signed URLs start with, as clients reach this server. Default: from --listen."`
+	DataDir       string   `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything (${default})."`
+	Region        string   `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name (${default})."`
+	AccountID     string   `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits (${default})."`
+	Quotas        string   `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or the service's, as far as they are documented (aws)."`
+	APIRate       float64  `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
+	MaxUpload     int64    `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
+	ImportWorkers int      `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
+	ImportMemory  int      `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
+	ImportKeep    int      `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
+	Retention     int      `default:"400" env:"SESAME_RETENTION" placeholder:"DAYS" help:"Days after the sending of a message for which its events are kept (${default})."`
+	EventMemory   int64    `default:"536870912" env:"SESAME_EVENT_MEMORY" placeholder:"BYTES" help:"Memory that the store of events may take (${default})."`
+	SNSTopics     []string `name:"sns-topics" env:"SESAME_SNS_TOPICS" placeholder:"ARN" help:"SNS topics whose notifications of email events are taken, separated by commas. Default: none."`
+	TLSCert       string   `name:"tls-cert" env:"SESAME_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. With --tls-key the server speaks HTTPS."`
+	TLSKey        string   `name:"tls-key" env:"SESAME_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
+	LogLevel      string   `default:"info" enum:"debug,info,warn,error" env:"SESAME_LOG_LEVEL" help:"Least level that is logged: ${enum}."`
+	LogFormat     string   `default:"text" enum:"text,json" env:"SESAME_LOG_FORMAT" help:"Form of the log on standard error: ${enum}."`
+	AuditLog      string   `env:"SESAME_AUDIT_LOG" placeholder:"FILE" help:"Where the audit lines go. Default: audit.log in the data folder."`
 }
 
 // Root is the root access key, when the operator chooses it. Its secret must not
@@ -113,6 +116,17 @@ func (c *Server) Check() error {
 	}
 	if c.ImportKeep < 1 || c.ImportKeep > 36500 {
 		return errors.New("--import-keep must be 1 to 36500 days")
+	}
+	if c.Retention < 1 || c.Retention > 36500 {
+		return errors.New("--retention must be 1 to 36500 days")
+	}
+	if c.EventMemory < 128<<20 {
+		return errors.New("--event-memory must be at least 134217728 bytes")
+	}
+	for _, topic := range c.SNSTopics {
+		if !regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]{1,20}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`).MatchString(topic) {
+			return fmt.Errorf("--sns-topics: %q is not of the form arn:aws:sns:us-east-1:123456789012:ses-events", topic)
+		}
 	}
 	if c.MaxUpload < 1 || c.MaxUpload > 1<<50 {
 		return errors.New("--max-upload must be 1 byte to 1 PiB")

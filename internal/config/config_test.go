@@ -11,7 +11,7 @@ import (
 func good() Server {
 	return Server{
 		Listen: "127.0.0.1:9025", DataDir: "data", Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame", APIRate: -1,
-		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, LogLevel: "info",
+		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, Retention: 400, EventMemory: 512 << 20, LogLevel: "info",
 	}
 }
 
@@ -43,6 +43,13 @@ func TestCheck(t *testing.T) {
 		{"a public URL with a fragment", func(c *Server) { c.PublicURL = "https://example.com#a" }, "--public-url"},
 		{"a public URL with a user", func(c *Server) { c.PublicURL = "https://user:word@example.com" }, "--public-url"},
 		{"a public URL that is none", func(c *Server) { c.PublicURL = "https://%zz" }, "--public-url"},
+
+		{"no retention", func(c *Server) { c.Retention = 0 }, "--retention"},
+		{"a retention of centuries", func(c *Server) { c.Retention = 100_000 }, "--retention"},
+		{"little memory for events", func(c *Server) { c.EventMemory = 1 << 20 }, "--event-memory"},
+		{"a topic", func(c *Server) { c.SNSTopics = []string{"arn:aws:sns:eu-west-1:123456789012:ses-events"} }, ""},
+		{"a topic by name", func(c *Server) { c.SNSTopics = []string{"ses-events"} }, "--sns-topics"},
+		{"topics in one", func(c *Server) { c.SNSTopics = []string{"arn:aws:sns:a:123456789012:b,arn:aws:sns:a:123456789012:c"} }, "--sns-topics"},
 
 		{"a region of one's own", func(c *Server) { c.Region = "home-1" }, ""},
 		{"no region", func(c *Server) { c.Region = "" }, "--region"},

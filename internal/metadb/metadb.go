@@ -38,7 +38,7 @@ var (
 var schema string
 
 // schemaVersion is the user_version of a file with this schema.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // Open opens the file at path and makes it if need be.
 func Open(ctx context.Context, path string) (*DB, error) {

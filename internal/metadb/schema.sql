@@ -81,3 +81,24 @@ CREATE TABLE access_keys (
   disabled   INTEGER NOT NULL DEFAULT 0,
   created    INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- What came through a door for events and could not be read as one.
+CREATE TABLE rejected_records (
+  id         TEXT PRIMARY KEY,                  -- later ones have greater ids
+  account    TEXT NOT NULL,
+  region     TEXT NOT NULL,
+  door       TEXT NOT NULL,                     -- "firehose", "sns", "eventbridge", "events"
+  received   INTEGER NOT NULL,
+  reason     TEXT NOT NULL,
+  record     BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX rejected_records_by_owner ON rejected_records (account, id);
+CREATE UNIQUE INDEX rejected_records_once ON rejected_records (account, region, substr(id, -16)); -- ingest.RejectedDigest
+
+-- What an account has set for itself.
+CREATE TABLE account_settings (
+  account    TEXT NOT NULL,
+  region     TEXT NOT NULL,
+  vdm        TEXT NOT NULL,                     -- JSON: its Virtual Deliverability Manager attributes
+  PRIMARY KEY (account, region)
+) WITHOUT ROWID;

@@ -46,6 +46,7 @@ type Metrics struct {
 	seconds  *prometheus.HistogramVec
 	lines    *prometheus.CounterVec
 	uploads  prometheus.Counter
+	events   *prometheus.CounterVec
 }
 
 // NewMetrics makes metrics of their own registry, so that two servers can run in
@@ -62,8 +63,10 @@ func NewMetrics() *Metrics {
 			Name: "sesame_import_lines_total", Help: "Lines of import files by result."}, []string{"result"}),
 		uploads: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sesame_upload_bytes_total", Help: "Bytes of uploads that were kept."}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sesame_events_total", Help: "Email events by door and result: added, duplicate; and rejected records."}, []string{"door", "result"}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.lines, m.uploads,
+	m.registry.MustRegister(m.requests, m.seconds, m.lines, m.uploads, m.events,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -82,6 +85,13 @@ func (m *Metrics) Lines(imported, refused int64) {
 
 // Uploaded counts the bytes of an upload.
 func (m *Metrics) Uploaded(bytes int64) { m.uploads.Add(float64(bytes)) }
+
+// Events counts what came through a door for events. Doors come from a fixed set.
+func (m *Metrics) Events(door string, added, duplicates, rejected int) {
+	m.events.WithLabelValues(door, "added").Add(float64(added))
+	m.events.WithLabelValues(door, "duplicate").Add(float64(duplicates))
+	m.events.WithLabelValues(door, "rejected").Add(float64(rejected))
+}
 
 // Handler serves the metrics in Prometheus's text form.
 func (m *Metrics) Handler() http.Handler {

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,7 +50,7 @@ type Server struct {
 	runner   *jobs.Runner
 	stopping atomic.Bool
 	cancel   context.CancelFunc // ends the housekeeping
-	tidied   chan struct{}
+	tidying  sync.WaitGroup
 	closers  []io.Closer // in the order they were opened
 }
 
@@ -86,7 +87,7 @@ func checkBelongs(database, membersDir string) error {
 // Start opens the data folder and serves. c must have passed Check. What Start
 // opened before it failed it has closed again.
 func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, err error) {
-	s = &Server{log: log, served: make(chan error, 1), tidied: make(chan struct{})}
+	s = &Server{log: log, served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -188,6 +189,11 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	if err := addressLists.Clean(ctx); err != nil {
 		return s, fmt.Errorf("clear what an earlier start left: %w", err)
 	}
+	email, err := openEvents(ctx, c, db, key, callers, metrics, log)
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, email.store)
 	door := &objects.Door{
 		PublicURL: public, Region: c.Region, Uploads: imports, Refused: imports.Refused, MaxUpload: c.MaxUpload, Idle: idleUpload,
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},
@@ -209,9 +215,10 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		Pages:      wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 	}
 	mailManager := api.Service()
+	sesameOperations := append(api.SesameOperations(), email.doors.Operations()...)
 	edge := &wire.Edge{
-		Services: []*wire.Service{mailManager},
-		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: api.SesameOperations(), Strict: true},
+		Services: []*wire.Service{mailManager, email.api.Service()},
+		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: sesameOperations, Strict: true},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: c.Region, Service: "ses"}, MaxBody: maxBody, Skew: 15 * time.Minute, Now: time.Now},
 		Key:      callers.find, Throttle: wire.NewThrottle(limits.Rate, limits.Burst), MaxReading: maxReading, MaxInFlight: maxInFlight,
 		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Observe: metrics.Request,
@@ -233,6 +240,8 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/objects/"):
 			door.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, "/ingest/"):
+			email.doors.ServeHTTP(w, r)
 		case page != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 			page(w, r)
 		default:
@@ -248,7 +257,8 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	s.runner.Start()
 	housekeeping, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	go s.housekeep(housekeeping, db, addressLists, imports)
+	s.tidying.Go(func() { s.housekeep(housekeeping, db, addressLists, imports) })
+	s.tidying.Go(func() { email.housekeep(housekeeping) })
 	go func() {
 		if tlsConfig != nil {
 			s.served <- s.http.ServeTLS(listener, "", "")
@@ -283,7 +293,7 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) close() error {
 	if s.cancel != nil {
 		s.cancel()
-		<-s.tidied
+		s.tidying.Wait()
 		s.runner.Stop()
 	}
 	var all error
@@ -298,7 +308,6 @@ func (s *Server) close() error {
 // housekeep keeps lists quick to read, and frees what deleted lists, lost uploads
 // and old reports take.
 func (s *Server) housekeep(ctx context.Context, db *metadb.DB, l *lists.Service, i *importer.Service) {
-	defer close(s.tidied)
 	for {
 		if err := errors.Join(l.Fold(ctx), l.Purge(ctx), i.Retire(ctx), i.Sweep(ctx), db.Tidy(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Error("housekeeping", "error", err)

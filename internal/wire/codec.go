@@ -92,6 +92,19 @@ func jsonTimestamp(t time.Time) any {
 	return json.Number(strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64))
 }
 
+// restCodec is restJson1: the error's name stands in a header, and its message is
+// all of the body.
+type restCodec struct{ jsonCodec }
+
+func newREST() codec {
+	return restCodec{jsonCodec{contentType: "application/json", status: modelStatus}}
+}
+
+func (c restCodec) refuse(w http.ResponseWriter, s *Service, e *Error) {
+	w.Header().Set("X-Amzn-Errortype", e.Code)
+	c.write(w, c.status(s, e), map[string]string{"message": e.Message})
+}
+
 // cborCodec is Smithy RPC v2 CBOR.
 type cborCodec struct {
 	dec cbor.DecMode
@@ -152,7 +165,7 @@ func cborTimestamp(t time.Time) any {
 	return cbor.Tag{Number: 1, Content: float64(t.UnixMilli()) / 1000}
 }
 
-// errorBody is an error in the form of both protocols: the full shape id, and
+// errorBody is an error in the form of both RPC protocols: the full shape id, and
 // the message under the name that its shape gives it. The errors of the service
 // framework have no shape in the model.
 func errorBody(s *Service, e *Error) map[string]any {
@@ -174,8 +187,7 @@ func modelStatus(s *Service, e *Error) int {
 	return frameworkStatus(e.Code)
 }
 
-// frameworkStatus is the status of the errors that every service shares
-// .
+// frameworkStatus is the status of the errors that every service shares.
 func frameworkStatus(code string) int {
 	switch code {
 	case "MissingAuthenticationTokenException", "IncompleteSignatureException", "UnrecognizedClientException",

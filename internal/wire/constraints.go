@@ -13,7 +13,7 @@ import (
 // Constraints stand on input structs as tags:
 //
 //	required:"true"      the member must be there
-//	length:"1..255"      characters of a string, or elements of a list; either end may be open
+//	length:"1..255"      characters of a string, or elements of a list or map; either end may be open
 //	range:"1..50"        value of a number
 //	pattern:"^[a-z]+$"   regular expression that a string must satisfy
 //	enum:"CSV,JSON"      the values that a string may have
@@ -27,6 +27,7 @@ import (
 
 type violations struct {
 	patterns map[string]*regexp.Regexp
+	hide     bool // no value is echoed
 	found    []string
 }
 
@@ -41,6 +42,9 @@ func (v *violations) add(value, path, must string) {
 	if len(v.found) == maxViolations {
 		return
 	}
+	if v.hide {
+		value = ""
+	}
 	if len(value) > maxEcho {
 		value = strings.ToValidUTF8(value[:maxEcho], "") + "...'"
 	}
@@ -50,8 +54,9 @@ func (v *violations) add(value, path, must string) {
 	v.found = append(v.found, "Value"+value+" at '"+path+"' failed to satisfy constraint: Member must "+must)
 }
 
-func check(input any, patterns map[string]*regexp.Regexp) *Error {
-	v := violations{patterns: patterns}
+// check refuses an input that breaks a constraint. hide keeps values out of the message.
+func check(input any, patterns map[string]*regexp.Regexp, hide bool) *Error {
+	v := violations{patterns: patterns, hide: hide}
 	v.structure(reflect.ValueOf(input).Elem(), "")
 	if len(v.found) == 0 {
 		return nil
@@ -74,24 +79,41 @@ func (v *violations) structure(s reflect.Value, at string) {
 			}
 			continue
 		}
-		if member.Kind() == reflect.Slice {
+		switch member.Kind() {
+		case reflect.Slice:
 			v.list(member, field.Tag, path)
+			continue
+		case reflect.Map:
+			v.mapping(member, field.Tag, path)
 			continue
 		}
 		switch value := member.Elem(); value.Kind() {
 		case reflect.Struct:
-			v.structure(value, path+".")
+			if value.Type() != timeType {
+				v.structure(value, path+".")
+			}
 		case reflect.String:
 			v.text(value.String(), path, field.Tag.Get("length"), field.Tag.Get("pattern"), field.Tag.Get("enum"), field.Tag.Get("sensitive") == "true")
-		case reflect.Int32:
+		case reflect.Int32, reflect.Int64:
 			v.number(value.Int(), path, field.Tag.Get("range"))
+		}
+	}
+}
+
+// mapping checks a map of strings; which keys there may be, an operation says.
+func (v *violations) mapping(m reflect.Value, tag reflect.StructTag, path string) {
+	v.bounds(m.Len(), path, "", tag.Get("length"), "length")
+	for _, value := range m.Seq2() {
+		if value.IsNil() {
+			v.add("", path, "satisfy constraint: [Member must not be null]")
+			return
 		}
 	}
 }
 
 func (v *violations) list(list reflect.Value, tag reflect.StructTag, path string) {
 	shown := ""
-	if tag.Get("sensitive") != "true" && list.Type().Elem().Elem().Kind() == reflect.String {
+	if tag.Get("sensitive") != "true" && list.Type().Elem().Kind() == reflect.Pointer && list.Type().Elem().Elem().Kind() == reflect.String {
 		shown = "'" + showStrings(list) + "'"
 	}
 	before := len(v.found)
@@ -104,6 +126,8 @@ func (v *violations) list(list reflect.Value, tag reflect.StructTag, path string
 		switch {
 		case element.IsNil():
 			v.null(tag, at)
+		case element.Kind() == reflect.Slice:
+			v.list(element, "", at)
 		case element.Elem().Kind() == reflect.Struct:
 			v.structure(element.Elem(), at+".")
 		case element.Elem().Kind() == reflect.String:
@@ -168,10 +192,10 @@ func patternsOf(services []*Service) map[string]*regexp.Regexp {
 	patterns := map[string]*regexp.Regexp{}
 	var walk func(t reflect.Type)
 	walk = func(t reflect.Type) {
-		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 			t = t.Elem()
 		}
-		if t.Kind() != reflect.Struct {
+		if t.Kind() != reflect.Struct || t == timeType {
 			return
 		}
 		for i := range t.NumField() {

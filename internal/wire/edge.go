@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"sesame/internal/iam"
 	"sesame/internal/sigv4"
@@ -20,7 +22,7 @@ import (
 
 // Edge answers API requests. Fill it in and use Handler.
 type Edge struct {
-	Services []*Service // found by X-Amz-Target and by RPC path
+	Services []*Service // found by X-Amz-Target, by RPC path, and by path
 	Sesame   *Service   // Sesame's own operations, under /sesame/v1/
 
 	// Verifier proves signatures; its Secret is set for each request by Edge.
@@ -38,6 +40,17 @@ type Edge struct {
 	Observe     func(operation, code string, d time.Duration)
 }
 
+// question is what a request asks, told from its address and headers.
+type question struct {
+	service   *Service // nil when it is none's
+	operation *Operation
+	codec     codec
+	labels    map[string]string // of a REST operation's path
+	query     url.Values
+}
+
+type codecs struct{ json10, rpcCBOR, sesameJSON, rest codec }
+
 // outcome is what the log, the audit and the metrics say of a request.
 type outcome struct {
 	operation string
@@ -53,7 +66,7 @@ type outcome struct {
 func (e *Edge) Handler() http.Handler {
 	patterns := patternsOf(append(e.Services[:len(e.Services):len(e.Services)], e.Sesame))
 	reading, slots := make(chan struct{}, e.MaxReading), make(chan struct{}, e.MaxInFlight)
-	json10, rpcCBOR, sesameJSON := newJSON10(), newCBOR(), newSesameJSON()
+	codecs := codecs{newJSON10(), newCBOR(), newSesameJSON(), newREST()}
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := e.Now()
@@ -61,19 +74,19 @@ func (e *Edge) Handler() http.Handler {
 		o.caller.RequestID = e.NewID()
 		w.Header().Set("X-Amzn-RequestId", o.caller.RequestID)
 
-		service, name, codec := e.route(r, json10, rpcCBOR, sesameJSON)
+		q := e.route(r, codecs)
 		// Who sends slowly takes no place from those who are being answered.
 		out := within(reading, &o, func() any { return e.prove(r, &o) })
 		if body, proved := out.([]byte); proved {
-			out = within(slots, &o, func() any { return e.answer(r.Context(), r.Method, body, service, name, codec, patterns, &o) })
+			out = within(slots, &o, func() any { return e.answer(r.Context(), q, body, patterns, &o) })
 		} else {
 			w.Header().Set("Connection", "close") // or net/http would wait for a body that was not read
 		}
 		if refusal, refused := out.(*Error); refused {
 			o.code = refusal.Code
-			codec.refuse(w, service, refusal)
+			q.codec.refuse(w, q.service, refusal)
 		} else {
-			codec.output(w, out)
+			q.codec.output(w, out)
 		}
 		e.report(r, o, e.Now().Sub(start))
 	})
@@ -97,29 +110,84 @@ func within(places chan struct{}, o *outcome, do func() any) (out any) {
 	}
 }
 
-// route tells the protocols apart.
-func (e *Edge) route(r *http.Request, json10, rpcCBOR, sesameJSON codec) (*Service, string, codec) {
+// route tells the protocols apart, and finds the operation.
+func (e *Edge) route(r *http.Request, c codecs) question {
+	for _, s := range e.Services {
+		if s.Prefix != "" && strings.HasPrefix(r.URL.Path, s.Prefix) {
+			op, labels := s.operationAt(r.Method, r.URL.EscapedPath())
+			return question{s, op, c.rest, labels, r.URL.Query()}
+		}
+	}
+	s, name, codec := e.routeRPC(r, c)
+	if s == nil || r.Method != http.MethodPost {
+		return question{codec: codec}
+	}
+	return question{service: s, operation: s.operation(name), codec: codec}
+}
+
+func (e *Edge) routeRPC(r *http.Request, c codecs) (*Service, string, codec) {
 	if name, ours := strings.CutPrefix(r.URL.Path, "/sesame/v1/"); ours {
-		return e.Sesame, name, sesameJSON
+		return e.Sesame, name, c.sesameJSON
 	}
 	target := r.Header.Get("X-Amz-Target")
 	if r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" && target == "" && r.Header.Get("X-Amzn-Target") == "" {
 		segments := strings.Split(r.URL.Path, "/")
 		if n := len(segments); n >= 4 && segments[n-4] == "service" && segments[n-2] == "operation" {
 			for _, s := range e.Services {
-				if segments[n-3] == s.Target || segments[n-3] == s.Namespace+"."+s.Target {
-					return s, segments[n-1], rpcCBOR
+				if s.Target != "" && (segments[n-3] == s.Target || segments[n-3] == s.Namespace+"."+s.Target) {
+					return s, segments[n-1], c.rpcCBOR
 				}
 			}
 		}
-		return nil, "", rpcCBOR
+		return nil, "", c.rpcCBOR
 	}
 	for _, s := range e.Services {
-		if name, ok := strings.CutPrefix(target, s.Target+"."); ok && r.URL.Path == "/" && r.Header.Get("Smithy-Protocol") == "" {
-			return s, name, json10
+		if name, ok := strings.CutPrefix(target, s.Target+"."); ok && s.Target != "" && r.URL.Path == "/" && r.Header.Get("Smithy-Protocol") == "" {
+			return s, name, c.json10
 		}
 	}
-	return nil, "", json10
+	return nil, "", c.json10
+}
+
+// operationAt finds a REST operation by method and path, and gives what the path
+// has for its labels. The path is the one that was sent, with its escapes, and may
+// end in a slash.
+func (s *Service) operationAt(method, path string) (*Operation, map[string]string) {
+	sent := strings.Split(strings.TrimSuffix(path, "/"), "/")
+	for i := range s.Operations {
+		op := &s.Operations[i]
+		if op.Method != method {
+			continue
+		}
+		if labels, ok := match(strings.Split(op.Path, "/"), sent); ok {
+			return op, labels
+		}
+	}
+	return nil, nil
+}
+
+// match compares the segments of a path with those of an operation's. Dot segments
+// are never a label: clients sign the path that is without them.
+func match(template, sent []string) (labels map[string]string, ok bool) {
+	if len(template) != len(sent) {
+		return nil, false
+	}
+	labels = map[string]string{}
+	for i, segment := range template {
+		label, isLabel := strings.CutPrefix(segment, "{")
+		if !isLabel {
+			if segment != sent[i] {
+				return nil, false
+			}
+			continue
+		}
+		value, err := url.PathUnescape(sent[i])
+		if sent[i] == "" || sent[i] == "." || sent[i] == ".." || err != nil || !utf8.ValidString(value) {
+			return nil, false
+		}
+		labels[strings.TrimSuffix(label, "}")] = value
+	}
+	return labels, true
 }
 
 // prove finds out who sent r and notes it in o. It returns the body, or an *Error.
@@ -153,33 +221,28 @@ func (e *Edge) prove(r *http.Request, o *outcome) any {
 
 // answer does everything between proving and writing. It returns the output or
 // an *Error, and notes in o what happened.
-func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Service, name string, c codec, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
-	if s == nil || method != http.MethodPost {
+func (e *Edge) answer(ctx context.Context, q question, body []byte, patterns map[string]*regexp.Regexp, o *outcome) (out any) {
+	s, op := q.service, q.operation
+	if s == nil {
 		return Errorf("UnknownOperationException", "This address has no operation for that request.")
 	}
-	op, ok := s.operation(name)
-	if !ok {
+	if op == nil {
 		return Errorf("UnknownOperationException", "The operation is not one that Sesame has.")
 	}
 	o.operation, o.write = op.Name, op.Write
-	if !e.Throttle.allow(o.caller.Account, op.Name, e.Now()) {
-		return Errorf("ThrottlingException", "Rate exceeded")
+	if !e.Throttle.allow(o.caller.Account, op, e.Now()) {
+		code := "ThrottlingException"
+		if s.Throttled != "" {
+			code = s.Throttled
+		}
+		return Errorf(code, "Rate exceeded")
 	}
 
-	tree, err := c.decode(body)
-	if err != nil {
-		return serialization("The request body is malformed.")
-	}
 	in := reflect.New(op.Input)
-	if refusal := bind(tree, in.Elem()); refusal != nil {
+	if refusal := q.read(body, in.Elem()); refusal != nil {
 		return refusal
 	}
-	if s.Strict {
-		if name := unknownMember(tree, op.Input); name != "" {
-			return Errorf("ValidationException", "The input has no member %q; names have their case.", name[:min(len(name), 100)])
-		}
-	}
-	if refusal := check(in.Interface(), patterns); refusal != nil {
+	if refusal := s.check(in.Interface(), patterns); refusal != nil {
 		return refusal
 	}
 
@@ -201,6 +264,39 @@ func (e *Edge) answer(ctx context.Context, method string, body []byte, s *Servic
 		o.id = maker.Made()
 	}
 	return out
+}
+
+// read fills *in from the body and, for a REST operation, the address.
+func (q question) read(body []byte, in reflect.Value) *Error {
+	if q.operation.Method != http.MethodGet {
+		tree, err := q.codec.decode(body)
+		if err != nil {
+			return serialization("The request body is malformed.")
+		}
+		if refusal := bind(tree, in); refusal != nil {
+			return refusal
+		}
+		if q.service.Strict {
+			if name := unknownMember(tree, in.Type()); name != "" {
+				return Errorf("ValidationException", "The input has no member %q; names have their case.", name[:min(len(name), 100)])
+			}
+		}
+	}
+	return bindAddress(q.labels, q.query, in)
+}
+
+// check gives the first refusal of an input that is not as it must be.
+func (s *Service) check(in any, patterns map[string]*regexp.Regexp) *Error {
+	if prechecked, ok := in.(Prechecked); ok {
+		if refusal := prechecked.Precheck(); refusal != nil {
+			return refusal
+		}
+	}
+	refusal := check(in, patterns, s.HideValues)
+	if refusal != nil && s.Invalid != "" {
+		refusal.Code = s.Invalid
+	}
+	return refusal
 }
 
 func decide(c Caller, action string, a Access) *Error {

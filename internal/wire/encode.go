@@ -6,7 +6,7 @@ import (
 )
 
 // tree turns an output struct into the plain values that a codec writes. Nil
-// pointers and nil slices are left out. timestamp gives the codec's own form of
+// pointers, slices and maps are left out. timestamp gives the codec's own form of
 // a time.
 func tree(v reflect.Value, timestamp func(time.Time) any) any {
 	switch v.Kind() {
@@ -19,10 +19,16 @@ func tree(v reflect.Value, timestamp func(time.Time) any) any {
 		out := make(map[string]any, v.NumField())
 		for i := range v.NumField() {
 			f := v.Field(i)
-			if (f.Kind() == reflect.Pointer || f.Kind() == reflect.Slice) && f.IsNil() {
+			if (f.Kind() == reflect.Pointer || f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.IsNil() {
 				continue
 			}
 			out[v.Type().Field(i).Name] = tree(f, timestamp)
+		}
+		return out
+	case reflect.Map:
+		out := make(map[string]any, v.Len())
+		for key, value := range v.Seq2() {
+			out[key.String()] = tree(value, timestamp)
 		}
 		return out
 	case reflect.Slice:

@@ -14,6 +14,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"sesame/internal/iam"
 )
@@ -41,6 +42,12 @@ type Maker interface {
 	Made() (id string)
 }
 
+// Prechecked is an input with refusals that come before those of its constraints.
+// Members may be missing or of any value when Precheck is called; nil is no refusal.
+type Prechecked interface {
+	Precheck() *Error
+}
+
 // Operation is one entry of a service's table. Build it with Op.
 type Operation struct {
 	Name   string
@@ -49,6 +56,12 @@ type Operation struct {
 
 	Input  reflect.Type // the input struct, constraints as tags (see constraints.go)
 	Output reflect.Type
+
+	// Method and Path are where a REST service has the operation, "GET" and
+	// "/v2/email/insights/{MessageId}".
+	Method, Path string
+
+	perSecond int // calls of one account; 0 for as many as the edge allows
 
 	access func(ctx context.Context, c Caller, in any) (Access, error)
 	call   func(ctx context.Context, c Caller, in any) (any, error)
@@ -76,23 +89,44 @@ func Op[I, O any](name string, write bool,
 	}
 }
 
+// At gives the operation its place in a REST service: method and path, such as
+// "GET /v2/email/insights/{MessageId}". A segment in braces is bound to the input's
+// member of that name, members with a tag query:"Name" to the parameter of the query
+// string, and what is left to the body, which a GET does not have.
+func (op Operation) At(place string) Operation {
+	op.Method, op.Path, _ = strings.Cut(place, " ")
+	return op
+}
+
+// AtMost limits the operation to so many calls a second of one account, and as many
+// at once, whatever the edge's Throttle says.
+func (op Operation) AtMost(perSecond int) Operation {
+	op.perSecond = perSecond
+	return op
+}
+
 // Service is one API: its names on the wire and its operations.
 type Service struct {
 	Namespace  string         // Smithy namespace of its shapes, "com.amazonaws.mailmanager"
-	Target     string         // name in X-Amz-Target and in RPC paths, "MailManagerSvc"
+	Target     string         // name in X-Amz-Target and in RPC paths, "MailManagerSvc"; "" for a REST service
+	Prefix     string         // of a REST service: what all its paths begin with, "/v2/email/"
 	IAMPrefix  string         // "ses": actions are IAMPrefix:OperationName
 	Errors     map[string]int // the model's errors and their httpError status
 	Operations []Operation
 	Strict     bool // a member that an input does not have is refused; otherwise, as AWS does, passed over
+
+	Invalid    string // code for input that breaks a constraint; "" for ValidationException
+	Throttled  string // code for too many requests; "" for ThrottlingException
+	HideValues bool   // messages about constraints do not repeat values
 }
 
-func (s *Service) operation(name string) (*Operation, bool) {
+func (s *Service) operation(name string) *Operation {
 	for i := range s.Operations {
 		if s.Operations[i].Name == name {
-			return &s.Operations[i], true
+			return &s.Operations[i]
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // Error is a refusal that the client sees.

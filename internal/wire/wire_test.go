@@ -24,6 +24,11 @@ type everything struct {
 	Tags   []*element `length:"0..2"`
 	Keys   []*string  `length:"..2" elementlength:"1..3" elementpattern:"^[a-z]*$"`
 	Inner  *inner     `required:"true"`
+	At     *time.Time
+	Names  map[string]*string `length:"1..2"`
+	Large  *int64             `range:"..9000000000"`
+	Part   *float64
+	Table  [][]*string
 }
 
 type element struct {
@@ -52,7 +57,7 @@ func input(t *testing.T, body string) (*everything, *Error) {
 	if refusal := bind(tree, reflect.ValueOf(in).Elem()); refusal != nil {
 		return nil, refusal
 	}
-	return in, check(in, patternsOf([]*Service{operationOnEverything()}))
+	return in, check(in, patternsOf([]*Service{operationOnEverything()}), false)
 }
 
 const fine = `"Name":"abc","Secret":"topsec","Inner":{"Type":"x"}`
@@ -60,7 +65,7 @@ const fine = `"Name":"abc","Secret":"topsec","Inner":{"Type":"x"}`
 func TestConstraints(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
 		{"nothing wrong", `{` + fine + `}`, ""},
-		{"everything there", `{` + fine + `,"Kind":"CSV","Size":50,"On":true,"Tags":[{"Key":"abc"}],"Keys":["a","b"]}`, ""},
+		{"everything there", `{` + fine + `,"Kind":"CSV","Size":50,"On":true,"Tags":[{"Key":"abc"}],"Keys":["a","b"],"At":1.5,"Names":{"a":"b"},"Large":9000000000,"Part":0.5,"Table":[["a"],[]]}`, ""},
 		{"unknown members", `{` + fine + `,"Other":{"a":[1]}}`, ""},
 		{"null is absent", `{` + fine + `,"Kind":null}`, ""},
 		{"nothing there", `{}`, "3 validation errors detected: " +
@@ -83,6 +88,10 @@ func TestConstraints(t *testing.T) {
 			"Value '0' at 'size' failed to satisfy constraint: Member must have value greater than or equal to 1"},
 		{"above the range", `{` + fine + `,"Size":51}`, "1 validation error detected: " +
 			"Value '51' at 'size' failed to satisfy constraint: Member must have value less than or equal to 50"},
+		{"a large number", `{` + fine + `,"Large":9000000001}`, "1 validation error detected: " +
+			"Value '9000000001' at 'large' failed to satisfy constraint: Member must have value less than or equal to 9000000000"},
+		{"too many names", `{` + fine + `,"Names":{"a":"","b":"","c":""}}`, "1 validation error detected: " +
+			"Value at 'names' failed to satisfy constraint: Member must have length less than or equal to 2"},
 		{"within an element", `{` + fine + `,"Tags":[{"Key":"a"},{"Key":"abcd"}]}`, "1 validation error detected: " +
 			"Value 'abcd' at 'tags.2.member.key' failed to satisfy constraint: Member must have length less than or equal to 3"},
 		{"missing in an element", `{` + fine + `,"Tags":[{}]}`, "1 validation error detected: " +
@@ -261,20 +270,44 @@ func TestErrorStatuses(t *testing.T) {
 func TestThrottle(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	throttle := NewThrottle(2, 3)
+	op, other := &Operation{Name: "Op"}, &Operation{Name: "Other"}
 	for i, want := range []bool{true, true, true, false} {
-		if got := throttle.allow("a", "Op", now); got != want {
+		if got := throttle.allow("a", op, now); got != want {
 			t.Errorf("request %d: %v", i, got)
 		}
 	}
-	if !throttle.allow("b", "Op", now) || !throttle.allow("a", "Other", now) {
+	if !throttle.allow("b", op, now) || !throttle.allow("a", other, now) {
 		t.Error("another account or operation is not touched")
 	}
-	if now = now.Add(500 * time.Millisecond); !throttle.allow("a", "Op", now) || throttle.allow("a", "Op", now) {
+	if now = now.Add(500 * time.Millisecond); !throttle.allow("a", op, now) || throttle.allow("a", op, now) {
 		t.Error("half a second brings one more")
 	}
 	for range 1000 {
-		if !NewThrottle(0, 0).allow("a", "Op", now) {
+		if !NewThrottle(0, 0).allow("a", op, now) {
 			t.Fatal("0 is no limit")
+		}
+	}
+}
+
+// An operation's own limit holds whatever the edge allows.
+func TestOwnLimit(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	op := Operation{Name: "Op"}.AtMost(4)
+	for name, throttle := range map[string]*Throttle{"no limit": NewThrottle(0, 0), "1 a second": NewThrottle(1, 1), "1000 a second": NewThrottle(1000, 1000)} {
+		allowed := 0
+		for range 10 {
+			if throttle.allow("a", &op, now) {
+				allowed++
+			}
+		}
+		if allowed != 4 {
+			t.Errorf("%s: %d calls were allowed at once, want 4", name, allowed)
+		}
+		if later := now.Add(250 * time.Millisecond); !throttle.allow("a", &op, later) || throttle.allow("a", &op, later) {
+			t.Errorf("%s: a quarter of a second brings one more", name)
+		}
+		if !throttle.allow("b", &op, now) {
+			t.Errorf("%s: another account is not touched", name)
 		}
 	}
 }
@@ -290,7 +323,8 @@ func fuzzDecode(f *testing.F, c codec) {
 		if refusal := bind(tree, reflect.ValueOf(in).Elem()); refusal != nil {
 			return
 		}
-		if refusal := check(in, patterns); refusal != nil {
+		unknownMember(tree, reflect.TypeFor[everything]())
+		if refusal := check(in, patterns, false); refusal != nil {
 			if in.Secret != nil && len(*in.Secret) > 8 && strings.Contains(refusal.Message, *in.Secret) &&
 				(in.Name == nil || !strings.Contains(*in.Name, *in.Secret)) && in.Kind == nil && in.Keys == nil && in.Tags == nil {
 				t.Errorf("a sensitive value is echoed: %s", refusal.Message)
@@ -298,14 +332,16 @@ func fuzzDecode(f *testing.F, c codec) {
 			return
 		}
 		// What passes satisfies what the tags say.
-		if in.Name == nil || len(*in.Name) < 1 || len(*in.Name) > 5 || in.Inner == nil || in.Size != nil && (*in.Size < 1 || *in.Size > 50) {
+		if in.Name == nil || len(*in.Name) < 1 || len(*in.Name) > 5 || in.Inner == nil || in.Size != nil && (*in.Size < 1 || *in.Size > 50) ||
+			in.Names != nil && (len(in.Names) < 1 || len(in.Names) > 2) || in.At != nil && (in.At.Year() < 1 || in.At.Year() > 9999) {
 			t.Errorf("passed: %+v", in)
 		}
 	})
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, seed := range []string{`{}`, `{` + fine + `}`, `{"Size":1e3}`, `{"Tags":[{"Key":"a"},null],"Keys":["a"]}`, `{"Name":"\ud800"}`} {
+	for _, seed := range []string{`{}`, `{` + fine + `}`, `{"Size":1e3}`, `{"Tags":[{"Key":"a"},null],"Keys":["a"]}`, `{"Name":"\ud800"}`,
+		`{"At":1795309323.456,"Names":{"a":"b"},"Large":9223372036854775807,"Part":1e-3,"Table":[["a"],[null]]}`, `{"At":"2026-11-22T01:02:03+01:00","Names":{}}`} {
 		f.Add([]byte(seed))
 	}
 	fuzzDecode(f, newJSON10())
@@ -316,7 +352,8 @@ func FuzzCBOR(f *testing.F) {
 		map[string]any{},
 		map[string]any{"Name": "abc", "Secret": "topsec", "Inner": map[string]any{"Type": "x"}},
 		map[string]any{"Size": 5, "On": true, "Tags": []any{map[string]any{"Key": "a"}, nil}, "Keys": []string{"a"}},
-		map[string]any{"Name": cbor.Tag{Number: 1, Content: 1.5}},
+		map[string]any{"Name": cbor.Tag{Number: 1, Content: 1.5}, "At": cbor.Tag{Number: 1, Content: 1.5}},
+		map[string]any{"At": cbor.Tag{Number: 0, Content: "2026-11-22T01:02:03Z"}, "Names": map[string]any{"a": "b"}, "Table": []any{[]string{"a"}}, "Part": 0.5, "Large": -1},
 	} {
 		b, err := cbor.Marshal(seed)
 		if err != nil {

@@ -1,24 +1,32 @@
-// An unchanged @aws-sdk/client-mailmanager, driven by lines of JSON on standard
-// input: {"operation", "input", "credentials", "endpoint"} in, {"output"} or
-// {"error", "message", "status"} out. PROTOCOL is json or cbor.
+// Unchanged SDK clients, driven by lines of JSON on standard input:
+// {"operation", "input", "credentials", "endpoint"} in, {"output"} or {"error",
+// "message", "status"} out. PROTOCOL is json or cbor, and then the client is
+// @aws-sdk/client-mailmanager, or rest for @aws-sdk/client-sesv2.
 import { createInterface } from "node:readline";
-import * as sdk from "@aws-sdk/client-mailmanager";
+import * as mailmanager from "@aws-sdk/client-mailmanager";
+import * as sesv2 from "@aws-sdk/client-sesv2";
 import { AwsJson1_0Protocol } from "@aws-sdk/core/protocols";
 import { SmithyRpcV2CborProtocol } from "@smithy/core/cbor";
 
+const rest = process.env.PROTOCOL === "rest";
 const protocol = { json: AwsJson1_0Protocol, cbor: SmithyRpcV2CborProtocol }[process.env.PROTOCOL];
+const sdk = rest ? sesv2 : mailmanager;
 const clients = new Map();
 
 function client(endpoint, credentials) {
   const key = endpoint + credentials.accessKeyId + credentials.secretAccessKey;
   if (!clients.has(key)) {
-    clients.set(key, new sdk.MailManagerClient({ endpoint, credentials, protocol, region: "us-east-1", maxAttempts: 1 }));
+    const config = { endpoint, credentials, region: "us-east-1", maxAttempts: 1 };
+    clients.set(key, rest ? new sesv2.SESv2Client(config) : new mailmanager.MailManagerClient({ ...config, protocol }));
   }
   return clients.get(key);
 }
 
+// The client takes dates as such.
+const revive = (name, value) => (rest && name.endsWith("Date") ? new Date(value) : value);
+
 for await (const line of createInterface({ input: process.stdin })) {
-  const { operation, input, credentials, endpoint } = JSON.parse(line);
+  const { operation, input, credentials, endpoint } = JSON.parse(line, revive);
   let answer;
   try {
     const { $metadata, ...output } = await client(endpoint, credentials).send(new sdk[operation + "Command"](input));

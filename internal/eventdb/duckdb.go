@@ -1,0 +1,452 @@
+package eventdb
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"sesame/internal/events"
+)
+
+// DuckDB is the embedded backend: one file, and a log of what is not in it yet
+// beside it, both DuckDB's own. One process may have it open.
+//
+// One goroutine writes. It takes all requests that have come while it wrote the
+// last ones into one transaction, so that a disk that takes long to sync makes
+// transactions larger and not fewer events.
+type DuckDB struct {
+	db     *sql.DB // for reading, and for dropping what is old
+	writer *writer
+
+	requests chan request
+	closing  chan struct{} // closed by Close
+	closed   chan struct{} // closed when the writer has ended
+	once     sync.Once
+
+	running sync.RWMutex // held for reading by what uses db, so that Close waits for it
+}
+
+var _ Store = (*DuckDB)(nil)
+
+// request is what an Append wants added.
+type request struct {
+	events []events.Event
+	keys   []uint64
+	answer chan<- answer
+}
+
+type answer struct {
+	added int
+	err   error
+}
+
+var errClosed = errors.New("the store of events is closed")
+
+const (
+	// mostWaiting is how many requests wait for the writer before Append does.
+	mostWaiting = 1024
+	// mostTogether is after how many events a transaction takes no further request.
+	mostTogether = 50_000
+	// gathering is how long after its answers the writer begins the next
+	// transaction: who was answered comes with more, and few large transactions cost
+	// less than many small ones. Who comes later than that does not wait.
+	gathering = 2 * time.Millisecond
+	// logSize is about how large DuckDB's log becomes before what is in it is
+	// written in its place: opening after a crash reads it.
+	logSize = "64MB"
+	// mostReaders is how many queries run at once; others wait.
+	mostReaders = 8
+)
+
+//go:embed schema.sql
+var schema string
+
+// Open opens the file at path, and makes it if it is not there. memory is how many
+// bytes DuckDB may use for what it reads, sorts and groups; what it uses beside
+// that does not grow with the store. DuckDB runs as many threads as Go runs
+// goroutines at once: they sleep unless a query or a checkpoint is large. The error
+// says that the file is no store of events, is damaged, or is open elsewhere, and
+// what to do.
+func Open(ctx context.Context, path string, memory int64) (*DuckDB, error) {
+	d, err := open(ctx, path, memory, logSize)
+	if err != nil {
+		return nil, fmt.Errorf("open the store of events %s: %w%s", path, err, advice(err))
+	}
+	return d, nil
+}
+
+// advice tells what to do about an error of DuckDB, "" when it says so itself.
+func advice(err error) string {
+	const damaged = ": it is damaged; put a copy of the store in its place, or move it away and begin anew"
+	for _, known := range [...]struct{ sign, advice string }{
+		{"Could not set lock", ": another process has it open; end that one first"},
+		{"not a valid DuckDB database file", ": it is another kind of file, or damaged; put a copy of the store in its place, or move it away and begin anew"},
+		{"erialization", damaged},
+		{"orrupt", damaged},
+		{"checksum", damaged},
+		{"Could not read", damaged},
+		{"has been invalidated", ": see that the disk has space and is healthy, then start Sesame again"},
+		{"FATAL", ": see that the disk has space and is healthy, then start Sesame again"},
+	} {
+		if strings.Contains(err.Error(), known.sign) {
+			return known.advice
+		}
+	}
+	return ""
+}
+
+func open(ctx context.Context, path string, memory int64, logSize string) (*DuckDB, error) {
+	if strings.ContainsAny(path, "?%#") {
+		return nil, errors.New("DuckDB takes no path with ?, % or #")
+	}
+	settings := url.Values{
+		"memory_limit":                  {fmt.Sprintf("%dB", memory)},
+		"threads":                       {fmt.Sprint(runtime.GOMAXPROCS(0))},
+		"checkpoint_threshold":          {logSize},
+		"storage_compatibility_version": {"v1.5.0"}, // for the better ways to compress text
+		"autoinstall_known_extensions":  {"false"},  // nothing is fetched from anywhere
+		"autoload_known_extensions":     {"false"},
+	}
+	connector, err := duckdb.NewConnector(path+"?"+settings.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	d := &DuckDB{
+		db: sql.OpenDB(connector), requests: make(chan request, mostWaiting),
+		closing: make(chan struct{}), closed: make(chan struct{}),
+	}
+	d.db.SetMaxOpenConns(mostReaders)
+	d.db.SetMaxIdleConns(mostReaders)
+	if _, err = d.db.ExecContext(ctx, schema); err == nil {
+		d.writer, err = newWriter(path, settings)
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.db.Close())
+	}
+	go d.write()
+	return d, nil
+}
+
+// Close is Store's.
+func (d *DuckDB) Close() error {
+	var err error
+	d.once.Do(func() {
+		close(d.closing)
+		<-d.closed
+		d.running.Lock()
+		defer d.running.Unlock()
+		d.writer.close()
+		err = d.db.Close()
+	})
+	return err
+}
+
+// use keeps Close waiting until done is called.
+func (d *DuckDB) use() (done func(), err error) {
+	d.running.RLock()
+	select {
+	case <-d.closing:
+		d.running.RUnlock()
+		return nil, errClosed
+	default:
+		return d.running.RUnlock, nil
+	}
+}
+
+// Append is Store's.
+func (d *DuckDB) Append(ctx context.Context, all []events.Event) (added int, err error) {
+	if err := ctx.Err(); err != nil || len(all) == 0 {
+		return 0, err
+	}
+	keys := make([]uint64, len(all))
+	for i := range all {
+		keys[i] = all[i].Key()
+	}
+	answers := make(chan answer, 1)
+	select {
+	case <-d.closing:
+		return 0, errClosed
+	default:
+	}
+	select {
+	case d.requests <- request{all, keys, answers}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-d.closing:
+		return 0, errClosed
+	}
+	// From here on the events are the writer's, so its answer is waited for.
+	select {
+	case a := <-answers:
+		return a.added, a.err
+	case <-d.closed:
+		select {
+		case a := <-answers:
+			return a.added, a.err
+		default:
+			return 0, errClosed
+		}
+	}
+}
+
+// write is the goroutine that writes.
+func (d *DuckDB) write() {
+	defer close(d.closed)
+	var answered time.Time
+	for {
+		var first request
+		select {
+		case first = <-d.requests:
+		case <-d.closing:
+			return
+		}
+		time.Sleep(time.Until(answered.Add(gathering)))
+		together, n := []request{first}, len(first.events)
+		for more := true; more && n < mostTogether; {
+			select {
+			case next := <-d.requests:
+				together, n = append(together, next), n+len(next.events)
+			default:
+				more = false
+			}
+		}
+		counts, err := d.writer.add(together)
+		for i, r := range together {
+			if err != nil {
+				r.answer <- answer{0, fmt.Errorf("store events: %w%s", err, advice(err))}
+			} else {
+				r.answer <- answer{counts[i], nil}
+			}
+		}
+		answered = time.Now()
+	}
+}
+
+// messageQuery asks for all of an event but its times first.
+var messageQuery = "SELECT time, sent, multi, simulator, " + strings.Join(textColumns, ", ") +
+	" FROM events WHERE number = ? AND message_id = ? AND account = ? AND region = ? ORDER BY time, destination, type, key"
+
+// Message is Store's.
+func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error) {
+	done, err := d.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	all, err := d.message(ctx, src, messageID)
+	if err != nil {
+		return nil, fmt.Errorf("read the events of a message: %w%s", err, advice(err))
+	}
+	return all, nil
+}
+
+func (d *DuckDB) message(ctx context.Context, src events.Source, messageID string) (all []events.Event, err error) {
+	rows, err := d.db.QueryContext(ctx, messageQuery, events.MessageNumber(messageID), messageID, src.Account, src.Region)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e events.Event
+		var at, sent int64
+		into := []any{&at, &sent, &e.Multi, &e.Simulator}
+		for _, text := range texts(&e) {
+			into = append(into, text)
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		e.Time, e.Sent = time.UnixMilli(at).UTC(), time.UnixMilli(sent).UTC()
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// condition is a part of a query, and what stands for its question marks.
+type condition struct {
+	sql  []string
+	args []any
+}
+
+func (c *condition) and(sql string, args ...any) {
+	c.sql = append(c.sql, sql)
+	c.args = append(c.args, args...)
+}
+
+func (c condition) String() string { return strings.Join(c.sql, " AND ") }
+
+const day = 24 * 60 * 60 * 1000 // milliseconds
+
+// tracking is how long before and after what is counted an open or click shows
+// that those of a configuration set are tracked.
+const tracking = 30 * day
+
+// suppressed are the sub-types of bounces and complaints that SES gives itself,
+// for addresses on the account's suppression list.
+const suppressed = "('OnAccountSuppressionList', 'ON_ACCOUNT_SUPPRESSION_LIST')"
+
+// Daily is Store's.
+func (d *DuckDB) Daily(ctx context.Context, src events.Source, q Query) ([]Day, error) {
+	done, err := d.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	all, err := d.daily(ctx, src, q)
+	if err != nil {
+		return nil, fmt.Errorf("count events: %w%s", err, advice(err))
+	}
+	return all, nil
+}
+
+func (d *DuckDB) daily(ctx context.Context, src events.Source, q Query) ([]Day, error) {
+	var where condition
+	where.and("account = ? AND region = ?", src.Account, src.Region)
+	if q.ISP != "" {
+		where.and("isp = ?", q.ISP)
+	}
+	if q.ConfigurationSet != "" {
+		where.and("configuration_set = ?", q.ConfigurationSet)
+	}
+	if identity := strings.ToLower(q.Identity); strings.Contains(identity, "@") {
+		where.and("(lower(identity) = ? OR lower(sender) = ?)", identity, identity)
+	} else if identity != "" {
+		where.and("(lower(identity) = ? OR ends_with(lower(sender), ?))", identity, "@"+identity)
+	}
+	if q.OneRecipient {
+		where.and("NOT multi AND NOT simulator")
+	}
+	from, to := q.From.UnixMilli(), q.To.UnixMilli()
+	tracked := func(t events.Type) {
+		where.and("configuration_set IN (SELECT configuration_set FROM events WHERE account = ? AND region = ? AND type = ? AND time BETWEEN ? AND ?)",
+			src.Account, src.Region, string(t), from-tracking, to+tracking)
+	}
+	switch q.Metric {
+	case Sends:
+		where.and("type = 'SEND'")
+	case Deliveries:
+		where.and("type = 'DELIVERY'")
+	case Complaints:
+		where.and("type = 'COMPLAINT' AND sub_type NOT IN " + suppressed)
+	case PermanentBounces:
+		where.and("type = 'BOUNCE' AND bounce_type = 'PERMANENT' AND sub_type NOT IN " + suppressed)
+	case TransientBounces:
+		where.and("type = 'BOUNCE' AND bounce_type <> 'PERMANENT'")
+	case DeliveryOpens:
+		where.and("type = 'DELIVERY'")
+		tracked(events.Open)
+	case DeliveryClicks:
+		where.and("type = 'DELIVERY'")
+		tracked(events.Click)
+	case DeliveryComplaints:
+		where.and("type = 'DELIVERY' AND isp IN (SELECT unnest(?::VARCHAR[]))", events.FeedbackLoops())
+	case Opens:
+		where.and("type = 'OPEN'")
+		return d.firstTimes(ctx, where, from, to)
+	case Clicks:
+		where.and("type = 'CLICK'")
+		return d.firstTimes(ctx, where, from, to)
+	default:
+		return nil, fmt.Errorf("%q is no metric", q.Metric)
+	}
+	where.and("time >= ? AND time < ?", from, to)
+	return d.days(ctx, "SELECT time // ? AS day, count(*) FROM events WHERE "+where.String()+" GROUP BY day ORDER BY day", append([]any{day}, where.args...)...)
+}
+
+// firstTimes counts recipients of messages by the day of their first event. One
+// that had its first before from is not counted, so earlier events are looked at
+// too, of the messages that there can be in question.
+func (d *DuckDB) firstTimes(ctx context.Context, where condition, from, to int64) ([]Day, error) {
+	inside := where
+	inside.and("time >= ? AND time < ?", from, to)
+	var oldest sql.NullInt64
+	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM events WHERE "+inside.String(), inside.args...).Scan(&oldest); err != nil || !oldest.Valid {
+		return nil, err
+	}
+	where.and("time < ? AND sent >= ?", to, oldest.Int64)
+	return d.days(ctx, "SELECT first // ? AS day, count(*) FROM (SELECT min(time) AS first FROM events WHERE "+where.String()+
+		" GROUP BY number, hash(message_id, destination)) WHERE first >= ? GROUP BY day ORDER BY day",
+		append(append([]any{day}, where.args...), from)...)
+}
+
+func (d *DuckDB) days(ctx context.Context, query string, args ...any) (all []Day, err error) {
+	rows, err := d.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var number, count int64
+		if err := rows.Scan(&number, &count); err != nil {
+			return nil, err
+		}
+		all = append(all, Day{time.UnixMilli(number * day).UTC(), count})
+	}
+	return all, rows.Err()
+}
+
+// dropAtOnce is how much of the messages' send times one transaction drops: what a
+// transaction has dropped is in its log, and in memory, until it ends.
+const dropAtOnce = day
+
+// DropBefore is Store's. DuckDB gives the space of row groups that are dropped
+// whole to new ones with its next checkpoint.
+func (d *DuckDB) DropBefore(ctx context.Context, t time.Time) (dropped int64, err error) {
+	done, err := d.use()
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	for {
+		n, more, err := d.dropSome(ctx, t.UnixMilli())
+		dropped += n
+		if err != nil {
+			return dropped, fmt.Errorf("drop old events: %w%s", err, advice(err))
+		}
+		if !more {
+			break
+		}
+	}
+	if dropped > 0 {
+		// When others write just now it fails; the next one is theirs.
+		_, _ = d.db.ExecContext(ctx, "CHECKPOINT")
+	}
+	return dropped, nil
+}
+
+// dropSome drops the oldest events, if they are of messages sent before that time.
+func (d *DuckDB) dropSome(ctx context.Context, before int64) (dropped int64, more bool, err error) {
+	var oldest sql.NullInt64
+	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM events").Scan(&oldest); err != nil {
+		return 0, false, err
+	}
+	if !oldest.Valid || oldest.Int64 >= before {
+		return 0, false, nil
+	}
+	for try := 0; ; try++ {
+		done, err := d.db.ExecContext(ctx, "DELETE FROM events WHERE sent < ?", min(before, oldest.Int64+dropAtOnce))
+		var conflict *duckdb.Error
+		if errors.As(err, &conflict) && conflict.Type == duckdb.ErrorTypeTransaction && try < 100 {
+			select {
+			case <-time.After(10 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return 0, false, ctx.Err()
+			}
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		dropped, err = done.RowsAffected()
+		return dropped, true, err
+	}
+}

@@ -1,0 +1,75 @@
+// Package eventdb is the store of email events: what was said of every message,
+// kept as it came, once.
+//
+// It may import events, and the driver of each backend.
+package eventdb
+
+import (
+	"context"
+	"time"
+
+	"sesame/internal/events"
+)
+
+// Store is what every backend does, as one suite of tests holds.
+//
+// An event that Append has acknowledged is there once, whatever happens to the
+// process at the next instruction, and however often it is appended: two events
+// are the same when their Key is. What is asked after Append has returned sees what
+// it added. All methods may be called at once. What belongs to one Source is never
+// given to another.
+type Store interface {
+	// Append adds the events that are not there yet, and says how many that were.
+	// They are durable when it returns nil; on an error none or all of them are, and
+	// appending them again is right. The slice is the store's until Append returns.
+	Append(ctx context.Context, all []events.Event) (added int, err error)
+
+	// Message gives all events of a message, oldest first, those of one moment in
+	// order of destination and type; none when there is no such message.
+	Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error)
+
+	// Daily counts by UTC day, in order; days without a count are left out.
+	Daily(ctx context.Context, src events.Source, q Query) ([]Day, error)
+
+	// DropBefore removes the events of messages that were sent before t. The space
+	// comes back in its own time.
+	DropBefore(ctx context.Context, t time.Time) (dropped int64, err error)
+
+	// Close ends the store after what runs. Nothing that was acknowledged depends
+	// on it.
+	Close() error
+}
+
+// Metric is a number that is counted, as SES v2's Metric spells it.
+type Metric string
+
+// The metrics of SES v2.
+const (
+	Sends              Metric = "SEND"
+	Complaints         Metric = "COMPLAINT"        // but those of the account's suppression list
+	PermanentBounces   Metric = "PERMANENT_BOUNCE" // but those of the account's suppression list
+	TransientBounces   Metric = "TRANSIENT_BOUNCE" // and those of undetermined type
+	Opens              Metric = "OPEN"             // recipients of a message who opened it, at the first time
+	Clicks             Metric = "CLICK"            // recipients of a message who clicked in it, at the first time
+	Deliveries         Metric = "DELIVERY"
+	DeliveryOpens      Metric = "DELIVERY_OPEN"      // deliveries of mail whose opens are tracked
+	DeliveryClicks     Metric = "DELIVERY_CLICK"     // deliveries of mail whose clicks are tracked
+	DeliveryComplaints Metric = "DELIVERY_COMPLAINT" // deliveries to providers that tell of complaints
+)
+
+// Query says what is counted.
+type Query struct {
+	Metric   Metric
+	From, To time.Time // events from From on and before To
+	// Filters; "" for all. Identity is an address, or a domain for all mail from it.
+	Identity, ConfigurationSet, ISP string
+	// OneRecipient leaves out mail with several recipients and to SES's simulator,
+	// as SES does.
+	OneRecipient bool
+}
+
+// Day is the count of one day.
+type Day struct {
+	Start time.Time // 00:00 UTC
+	Count int64     // more than 0
+}

@@ -1,0 +1,114 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sesame/internal/events"
+)
+
+// What is stored at once, so that what a request unfolds to in memory has a bound.
+const (
+	eventsAtOnce   = 10_000
+	rejectedAtOnce = 8 << 20 // bytes
+)
+
+// mostRecords is how many records a request may bring: as many small ones as its
+// bytes allow would take longer than its sender waits.
+const mostRecords = 200_000
+
+// batch is what a request brings, on its way to the stores.
+type batch struct {
+	*Doors
+	door    *door
+	src     events.Source
+	at      time.Time
+	records int
+	counts  counts
+
+	events   []events.Event
+	rejected []Rejected
+	bytes    int // of rejected
+}
+
+// data takes what may hold several records.
+func (b *batch) data(ctx context.Context, data []byte) error {
+	for record := range events.Records(data) {
+		if err := b.record(ctx, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record takes one record, which stays the caller's.
+func (b *batch) record(ctx context.Context, record []byte) error {
+	if b.records++; b.records > b.door.records {
+		return refuse(tooLarge, "The request must hold at most %d records.", b.door.records)
+	}
+	found, err := events.Decode(b.src, record)
+	if errors.Is(err, events.ErrNoEvent) {
+		b.counts.notices++
+		return nil
+	}
+	if err != nil {
+		return b.setAside(ctx, record, err.Error())
+	}
+	b.events = append(b.events, found...)
+	if len(b.events) < eventsAtOnce {
+		return nil
+	}
+	return b.store(ctx)
+}
+
+func (b *batch) setAside(ctx context.Context, record []byte, reason string) error {
+	if len(record) > events.MaxRecord {
+		record, reason = record[:events.MaxRecord], reason+"; only its beginning is kept"
+	}
+	b.rejected = append(b.rejected, Rejected{
+		ID: rejectedID(b.src, record, b.at), Source: b.src, Door: b.door.name, Received: b.at, Reason: reason, Record: append([]byte(nil), record...),
+	})
+	if b.bytes += len(record) + 200; b.bytes < rejectedAtOnce {
+		return nil
+	}
+	return b.store(ctx)
+}
+
+// store makes durable what has come so far.
+func (b *batch) store(ctx context.Context) error {
+	for len(b.events) > 0 {
+		n := min(len(b.events), eventsAtOnce)
+		added, err := b.Events.Append(ctx, b.events[:n])
+		if err != nil {
+			return err
+		}
+		b.counts.Added += added
+		b.counts.Duplicates += n - added
+		b.events = b.events[n:]
+	}
+	b.events = nil
+	if len(b.rejected) > 0 {
+		dropped, err := b.Rejected.Add(ctx, b.rejected)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 {
+			b.Log.Warn("as many rejected records are kept as may be, and the oldest were dropped", "account", b.src.Account, "dropped", dropped)
+		}
+		b.counts.Rejected += len(b.rejected)
+		b.rejected, b.bytes = nil, 0
+	}
+	return nil
+}
+
+// storing takes what a request brings, and stores it.
+func (v *visit) storing(take func(b *batch) error) error {
+	b := &batch{Doors: v.Doors, door: v.door, src: v.src, at: v.Now()}
+	err := take(b)
+	if err == nil {
+		err = b.store(v.r.Context())
+	}
+	v.counts = b.counts
+	return err
+}

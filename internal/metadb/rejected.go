@@ -1,0 +1,149 @@
+package metadb
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"sesame/internal/events"
+	"sesame/internal/ingest"
+)
+
+// RejectedRecords keeps the records that the doors for events set aside.
+type RejectedRecords struct {
+	DB *DB
+	// What an account may have; the oldest records go when it has more.
+	MostRecords int64
+	MostBytes   int64
+
+	mu sync.Mutex
+	// added is what each account was given since its records were last counted, which
+	// takes reading them all.
+	added map[string]rejectedSize
+}
+
+type rejectedSize struct{ records, bytes int64 }
+
+// What the doors of a server use.
+const (
+	MostRejectedRecords = 100_000
+	MostRejectedBytes   = 1 << 30
+)
+
+var _ ingest.RejectedStore = (*RejectedRecords)(nil)
+
+// Add is ingest.RejectedStore's.
+func (r *RejectedRecords) Add(ctx context.Context, all []ingest.Rejected) (dropped int64, err error) {
+	if len(all) == 0 {
+		return 0, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	account := all[0].Account
+	size, counted := r.added[account]
+	err = r.DB.tx(ctx, func(tx *sql.Tx) error {
+		insert, err := tx.Prepare("INSERT OR IGNORE INTO rejected_records (id, account, region, door, received, reason, record) VALUES (?, ?, ?, ?, ?, ?, ?)")
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
+		for _, one := range all {
+			record := one.Record
+			if record == nil {
+				record = []byte{} // nil would be NULL
+			}
+			done, err := insert.Exec(one.ID, one.Account, one.Region, one.Door, millis(one.Received), one.Reason, record)
+			if err != nil {
+				return err
+			}
+			rows, err := done.RowsAffected()
+			if err != nil {
+				return err
+			}
+			size.records += rows
+			size.bytes += rows * int64(len(one.Record))
+		}
+		// It is counted again when a hundredth more may have come, and brought down to
+		// a hundredth less, so that it is never above.
+		if counted && size.records < r.MostRecords/100 && size.bytes < r.MostBytes/100 {
+			return nil
+		}
+		done, err := tx.Exec(`DELETE FROM rejected_records WHERE id IN (SELECT id FROM (
+			SELECT id, row_number() OVER newest AS records, sum(length(record)) OVER newest AS bytes
+			FROM rejected_records WHERE account = ? WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING))
+			WHERE records > ? OR bytes > ?)`, account, r.MostRecords-r.MostRecords/100, r.MostBytes-r.MostBytes/100)
+		if err != nil {
+			return err
+		}
+		size = rejectedSize{}
+		dropped, err = done.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("keep rejected records: %w", err)
+	}
+	if r.added == nil {
+		r.added = map[string]rejectedSize{}
+	}
+	r.added[account] = size
+	return dropped, nil
+}
+
+// List is ingest.RejectedStore's.
+func (r *RejectedRecords) List(ctx context.Context, account, before string, limit int) ([]ingest.Rejected, error) {
+	rows, err := r.DB.read.QueryContext(ctx, `SELECT id, region, door, received, reason, length(record) FROM rejected_records
+		WHERE account = ? AND id < ? ORDER BY id DESC LIMIT ?`, account, cmp.Or(before, "~"), limit) // no id reaches "~"
+	if err != nil {
+		return nil, fmt.Errorf("list rejected records: %w", err)
+	}
+	defer rows.Close()
+	var all []ingest.Rejected
+	for rows.Next() {
+		one := ingest.Rejected{Source: events.Source{Account: account}}
+		var received int64
+		if err := rows.Scan(&one.ID, &one.Region, &one.Door, &received, &one.Reason, &one.Bytes); err != nil {
+			return nil, fmt.Errorf("list rejected records: %w", err)
+		}
+		one.Received = fromMillis(received)
+		all = append(all, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list rejected records: %w", err)
+	}
+	return all, nil
+}
+
+// Get is ingest.RejectedStore's.
+func (r *RejectedRecords) Get(ctx context.Context, account, id string) (ingest.Rejected, error) {
+	one := ingest.Rejected{ID: id, Source: events.Source{Account: account}}
+	var received int64
+	err := r.DB.read.QueryRowContext(ctx, "SELECT region, door, received, reason, record FROM rejected_records WHERE id = ? AND account = ?", id, account).
+		Scan(&one.Region, &one.Door, &received, &one.Reason, &one.Record)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ingest.Rejected{}, ingest.ErrNoRejected
+	}
+	if err != nil {
+		return ingest.Rejected{}, fmt.Errorf("read a rejected record: %w", err)
+	}
+	one.Received, one.Bytes = fromMillis(received), int64(len(one.Record))
+	return one, nil
+}
+
+// Delete is ingest.RejectedStore's.
+func (r *RejectedRecords) Delete(ctx context.Context, account string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(ids)
+	if err == nil {
+		_, err = r.DB.write.ExecContext(ctx, "DELETE FROM rejected_records WHERE id IN (SELECT value FROM json_each(?)) AND account = ?", string(text), account)
+	}
+	if err != nil {
+		return fmt.Errorf("remove rejected records: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"sesame/internal/config"
+	"sesame/internal/eventdb"
+	"sesame/internal/ingest"
+	"sesame/internal/insights"
+	"sesame/internal/keyfile"
+	"sesame/internal/metadb"
+	"sesame/internal/obs"
+	"sesame/internal/sesv2"
+	"sesame/internal/wire"
+)
+
+// Bounds on what comes through the doors for events.
+const (
+	ingestInHand = 256 << 20 // bytes of bodies in hand at once
+	ingestIdle   = 30 * time.Second
+)
+
+// EventsPath is where a data folder has its store of events.
+func EventsPath(dataDir string) string { return filepath.Join(dataDir, "events.duckdb") }
+
+// eventParts are what a server has for email events.
+type eventParts struct {
+	store     *eventdb.DuckDB
+	doors     *ingest.Doors
+	api       *sesv2.API
+	retention time.Duration
+	log       *slog.Logger
+}
+
+// openEvents opens the store of events and connects what is around it. The store
+// is to be closed after them.
+func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfile.Key, callers *callers, metrics *obs.Metrics, log *slog.Logger) (*eventParts, error) {
+	store, err := eventdb.Open(ctx, EventsPath(c.DataDir), c.EventMemory)
+	if err != nil {
+		return nil, err
+	}
+	return &eventParts{
+		store: store,
+		doors: &ingest.Doors{
+			Events: store, Rejected: &metadb.RejectedRecords{DB: db, MostRecords: metadb.MostRejectedRecords, MostBytes: metadb.MostRejectedBytes}, Key: callers.find, Account: c.AccountID, Region: c.Region, SNSTopics: c.SNSTopics,
+			InHand: ingestInHand, Idle: ingestIdle, Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
+			Now: time.Now, NewID: newRequestID, Log: log, Counted: metrics.Events,
+		},
+		api: &sesv2.API{
+			Region:   c.Region,
+			Insights: &insights.Service{Events: store, Settings: db, Now: time.Now, LikeSES: c.Quotas == "aws"},
+		},
+		retention: time.Duration(c.Retention) * 24 * time.Hour, log: log,
+	}, nil
+}
+
+// retire removes events that were kept for as long as they are.
+func (e *eventParts) retire(ctx context.Context) error {
+	dropped, err := e.store.DropBefore(ctx, time.Now().Add(-e.retention))
+	if dropped > 0 {
+		e.log.Info("old events were removed", "events", dropped)
+	}
+	return err
+}
+
+// housekeep removes old events from time to time, until ctx ends.
+func (e *eventParts) housekeep(ctx context.Context) {
+	for {
+		if err := e.retire(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			e.log.Error("housekeeping of events", "error", fmt.Errorf("remove old events: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Hour):
+		}
+	}
+}
