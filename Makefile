@@ -31,4 +31,10 @@ bench-import: ## Import 1,000,000 and 10,000,000 addresses beside sort -u, postm
 bench-match: ## Look addresses up in a list of 10,000,000 entries beside postmap; installs postfix-lmdb, -cdb and tinycdb
 	go run ./bench/match
 
-.PHONY: help build demo run check test fuzz bench-import bench-match
+bench-ingest: ## Take 1,000,000 events by the Firehose door, beside decoding them alone and DuckDB
+	go run ./bench/ingest
+
+bench-insights: ## Ask a store of 30,000,000 events for messages and metrics while more come in
+	go run ./bench/insights
+
+.PHONY: help build demo run check test fuzz bench-import bench-match bench-ingest bench-insights

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,9 +53,7 @@ func makeFiles(dir string, w wants, seed uint64) (f files, err error) {
 				requests.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(body)))) // Flush says whether all went well
 				requests.Write(body)
 			}
-			body = fmt.Appendf(body[:0], `{"requestId":"%s","timestamp":%d,"records":[`, requestID(seed, n), to.UnixMilli())
-		} else {
-			body = append(body, ',')
+			body = yard.FirehoseBody(body[:0], fmt.Sprintf("%08x-0000-4000-8000-%012x", seed, n), to)
 		}
 		if err == io.EOF {
 			return f, errors.Join(lines.Flush(), requests.Flush())
@@ -67,14 +64,8 @@ func makeFiles(dir string, w wants, seed uint64) (f files, err error) {
 		event = append(event, '\n') // as SES gives it to Firehose
 		f.size += int64(len(event))
 		lines.Write(event)
-		body = append(body, `{"data":"`...)
-		body = base64.StdEncoding.AppendEncode(body, event)
-		body = append(body, `"}`...)
+		body = yard.FirehoseRecord(body, event)
 	}
-}
-
-func requestID(seed uint64, n int) string {
-	return fmt.Sprintf("%08x-0000-4000-8000-%012x", seed, n)
 }
 
 func (f files) remove() error { return errors.Join(os.Remove(f.lines), os.Remove(f.requests)) }

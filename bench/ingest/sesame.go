@@ -2,10 +2,8 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +98,7 @@ func send(ctx context.Context, url string, flight int, f files) (took []time.Dur
 					return
 				}
 				start := time.Now()
-				failed := post(ctx, client, url, body)
+				failed := yard.PostFirehose(ctx, client, url, body)
 				d := time.Since(start)
 				mu.Lock()
 				took = append(took, d)
@@ -113,38 +111,6 @@ func send(ctx context.Context, url string, flight int, f files) (took []time.Dur
 	}
 	all.Wait()
 	return took, err
-}
-
-// post sends a request as Firehose does.
-func post(ctx context.Context, client *http.Client, url string, body []byte) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/ingest/firehose", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	var request struct{ RequestID string }
-	head, _, _ := bytes.Cut(body, []byte(`,"records"`))
-	if err := json.Unmarshal(append(bytes.Clone(head), '}'), &request); err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", "Amazon Kinesis Data Firehose Agent/1.0")
-	r.Header.Set("X-Amz-Firehose-Protocol-Version", "1.0")
-	r.Header.Set("X-Amz-Firehose-Request-Id", request.RequestID)
-	r.Header.Set("X-Amz-Firehose-Source-Arn", "arn:aws:firehose:"+yard.Region+":"+yard.Account+":deliverystream/bench")
-	r.Header.Set("X-Amz-Firehose-Access-Key", yard.RootID+":"+yard.RootSecret)
-	answer, err := client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusOK || !strings.Contains(string(text), request.RequestID) {
-		return fmt.Errorf("%s: %s", answer.Status, text)
-	}
-	return nil
 }
 
 // stored asks a server how many events it has taken that were new.

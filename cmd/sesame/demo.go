@@ -45,6 +45,7 @@ func (c demoCmd) Run(o output) (err error) {
 	settings := config.Server{
 		Listen: c.Listen, DataDir: filepath.Join(dir, "data"), Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame",
 		APIRate: -1, MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30,
+		Retention: 400, EventMemory: 512 << 20,
 	}
 	if err := settings.Check(); err != nil {
 		return usageError{err}
@@ -183,7 +184,7 @@ func (d demo) run(ctx context.Context) error {
 	for _, m := range answer.Matches {
 		d.say("     %s", m)
 	}
-	return nil
+	return d.mail(ctx, cfg)
 }
 
 // writeFile writes the file to import and gives its size in bytes.

@@ -94,10 +94,7 @@ func (c ingestSend) Run(o output) error {
 	}
 	defer state.close()
 
-	run := &ingestRun{
-		ingestSend: c, cfg: cfg, files: files, state: state, err: o.err, begun: time.Now(),
-		batches: make(chan batch), answers: make(chan answered), free: make(chan []byte, inFlight+2),
-	}
+	run := newIngestRun(c, cfg, files, state, o.err)
 	err = run.all(ctx)
 	if err == nil || run.records > 0 {
 		fmt.Fprint(o.out, run)
@@ -199,6 +196,14 @@ type ingestRun struct {
 
 	// Of what was acknowledged.
 	records, added, duplicates, rejected int64
+}
+
+// newIngestRun prepares a run that shows on w how far it is.
+func newIngestRun(c ingestSend, cfg aws.Config, files []eventFile, state *ingestState, w io.Writer) *ingestRun {
+	return &ingestRun{
+		ingestSend: c, cfg: cfg, files: files, state: state, err: w, begun: time.Now(),
+		batches: make(chan batch), answers: make(chan answered), free: make(chan []byte, inFlight+2),
+	}
 }
 
 // batch is what goes into one request.

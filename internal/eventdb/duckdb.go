@@ -374,7 +374,7 @@ func (d *DuckDB) firstTimes(ctx context.Context, where condition, from, to int64
 	}
 	where.and("time < ? AND sent >= ?", to, oldest.Int64)
 	return d.days(ctx, "SELECT first // ? AS day, count(*) FROM (SELECT min(time) AS first FROM events WHERE "+where.String()+
-		" GROUP BY number, hash(message_id, destination)) WHERE first >= ? GROUP BY day ORDER BY day",
+		" GROUP BY recipient) WHERE first >= ? GROUP BY day ORDER BY day",
 		append(append([]any{day}, where.args...), from)...)
 }
 

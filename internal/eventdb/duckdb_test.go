@@ -243,7 +243,11 @@ func TestOpenAfterKillWithFullLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
 	d := openAt(t, path)
 	s := newSample(1, start, time.Second)
-	for info, err := os.Stat(path + ".wal"); err != nil || info.Size() < 50<<20; info, err = os.Stat(path + ".wal") {
+	size := int64(50 << 20) // near logSize
+	if testing.Short() {
+		size = 10 << 20
+	}
+	for info, err := os.Stat(path + ".wal"); err != nil || info.Size() < size; info, err = os.Stat(path + ".wal") {
 		if _, err := d.Append(t.Context(), s.batch(5000)); err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +265,7 @@ func TestOpenAfterKillWithFullLog(t *testing.T) {
 	closeIt(t, d)
 	begun := time.Now()
 	d = openAt(t, copied)
-	t.Logf("opening with a log of 50 MB took %v", time.Since(begun))
+	t.Logf("opening with a log of %d MB took %v", size>>20, time.Since(begun))
 	closeIt(t, d)
 }
 
@@ -341,8 +345,11 @@ func TestOpenDamaged(t *testing.T) {
 func TestSpaceComesBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
 	d := openAt(t, path)
-	const perDay, kept = 20_000, 5
-	s := newSample(1, start, 24*time.Hour/(perDay*2/5))
+	perDay, kept := 20_000, 5
+	if testing.Short() {
+		perDay, kept = 4_000, 3
+	}
+	s := newSample(1, start, 24*time.Hour/time.Duration(perDay*2/5))
 	var full int64
 	for i := range 4 * kept {
 		if _, err := d.Append(t.Context(), s.batch(perDay)); err != nil {

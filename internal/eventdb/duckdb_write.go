@@ -3,6 +3,8 @@ package eventdb
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"math"
 	"net/url"
 	"runtime"
@@ -39,7 +41,7 @@ var otherColumns = []struct {
 	kind mapping.Type
 }{
 	{"key", mapping.TypeUBigInt}, {"number", mapping.TypeBigInt}, {"time", mapping.TypeBigInt}, {"sent", mapping.TypeBigInt},
-	{"multi", mapping.TypeBoolean}, {"simulator", mapping.TypeBoolean},
+	{"multi", mapping.TypeBoolean}, {"simulator", mapping.TypeBoolean}, {"recipient", mapping.TypeUBigInt},
 }
 
 // writer adds events. It speaks DuckDB's C interface and puts values straight into
@@ -312,7 +314,18 @@ func (w *writer) put(e *events.Event, key uint64) {
 	putValue(w, textCount+3, e.Sent.UnixMilli())
 	putValue(w, textCount+4, e.Multi)
 	putValue(w, textCount+5, e.Simulator)
+	putValue(w, textCount+6, recipient(e))
 	w.rows++
+}
+
+// recipient stands for a recipient of a message in counts of those who opened or
+// clicked: numbers are grouped several times as fast as text.
+func recipient(e *events.Event) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, e.MessageID)
+	_, _ = h.Write([]byte{0})
+	_, _ = io.WriteString(h, e.Destination)
+	return h.Sum64()
 }
 
 func putValue[T int64 | uint64 | bool](w *writer, column int, v T) {

@@ -1,9 +1,11 @@
 -- The events. Times are milliseconds since 1970; text that SES did not give is ''.
+-- What is long and much alike is packed with zstd.
 CREATE TABLE IF NOT EXISTS events (
   account        VARCHAR NOT NULL,
   region         VARCHAR NOT NULL,
   key            UBIGINT NOT NULL,  -- events.Event.Key
   number         BIGINT  NOT NULL,  -- events.MessageNumber of message_id: near each other for mail of one time
+  recipient      UBIGINT NOT NULL,  -- a hash of message_id and destination
   message_id     VARCHAR NOT NULL,
   destination    VARCHAR NOT NULL,
   type           VARCHAR NOT NULL,

@@ -22,28 +22,35 @@ type Store interface {
 	// Append adds the events that are not there yet, and says how many that were.
 	// They are durable when it returns nil; on an error none or all of them are, and
 	// appending them again is right. The slice is the store's until Append returns.
+	// Text that is not UTF-8 is stored with U+FFFD in place of what is wrong. ctx ends
+	// the wait for the store to take the events, not the writing.
 	Append(ctx context.Context, all []events.Event) (added int, err error)
 
 	// Message gives all events of a message, oldest first, those of one moment in
-	// order of destination and type; none when there is no such message.
+	// order of destination and type; none when there is no such message. All events of
+	// a message have the same Sent.
 	Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error)
 
 	// Daily counts by UTC day, in order; days without a count are left out.
 	Daily(ctx context.Context, src events.Source, q Query) ([]Day, error)
 
-	// DropBefore removes the events of messages that were sent before t. The space
-	// comes back in its own time.
+	// DropBefore removes the events of messages that were sent before t, the oldest
+	// first and some at a time, and says how many, also when it ends with an error.
+	// Others append and ask meanwhile. The space is used again in its own time.
 	DropBefore(ctx context.Context, t time.Time) (dropped int64, err error)
 
-	// Close ends the store after what runs. Nothing that was acknowledged depends
-	// on it.
+	// Close ends the store after what runs; what comes later, and what waits to be
+	// written, gets an error. Nothing that was acknowledged depends on it.
 	Close() error
 }
 
 // Metric is a number that is counted, as SES v2's Metric spells it.
 type Metric string
 
-// The metrics of SES v2.
+// The metrics of SES v2. SES does not say of a mail whether its opens or clicks are
+// tracked: they are when the account has one of that type, of a mail with the same
+// configuration set and in the same region, from 30 days before to 30 days after
+// what is counted.
 const (
 	Sends              Metric = "SEND"
 	Complaints         Metric = "COMPLAINT"        // but those of the account's suppression list
@@ -61,7 +68,7 @@ const (
 type Query struct {
 	Metric   Metric
 	From, To time.Time // events from From on and before To
-	// Filters; "" for all. Identity is an address, or a domain for all mail from it.
+	// Filters; "" for all. Identity is an address, or a domain for all mail from it, in any case of letters.
 	Identity, ConfigurationSet, ISP string
 	// OneRecipient leaves out mail with several recipients and to SES's simulator,
 	// as SES does.

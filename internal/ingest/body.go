@@ -77,10 +77,6 @@ func (s *sent) Read(p []byte) (int, error) {
 	case s.v.bytes > s.v.door.stored:
 		s.err = s.v.bodyTooLarge()
 	case err == nil, err == io.EOF:
-		if err == io.EOF {
-			// Its passing would end the request while that is being stored.
-			s.v.control.SetReadDeadline(time.Time{})
-		}
 		return n, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.err = refuse(broken, "The request body did not come in time.")

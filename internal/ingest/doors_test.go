@@ -20,6 +20,7 @@ import (
 )
 
 func TestEventBridge(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	disabled, reader := p.newKey(mayIngest), p.newKey(mayRead)
 	p.must(p.keys.Disable(p.ctx, disabled.ID))
@@ -81,6 +82,7 @@ func (p *place) signed(path, body string, k iam.Key, header http.Header) *http.R
 }
 
 func TestLines(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	disabled, reader := p.newKey(mayIngest), p.newKey(mayRead)
 	p.must(p.keys.Disable(p.ctx, disabled.ID))
@@ -145,6 +147,7 @@ func withBody(r *http.Request, body string) *http.Request {
 
 // A sender who has not proved anything yet cannot have all there is in hand.
 func TestLinesInHand(t *testing.T) {
+	t.Parallel()
 	p := open(t, func(d *ingest.Doors) { d.InHand = 4 << 20 })
 	body := strings.Repeat("\n", 1<<20)
 	a := p.do(p.signed("/ingest/events", body, p.key, nil)).is(t, "more than strangers may have", 503)

@@ -66,6 +66,7 @@ func (p *place) firehose(what string, a answer, status int) {
 }
 
 func TestFirehose(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	one := batch(requestID, sends("m-1")+"\n", sends("m-2")+"\n"+sends("m-3")+"\n")
 	p.firehose("a batch", p.post("firehose", one, p.hose()), 200)
@@ -100,6 +101,7 @@ func TestFirehose(t *testing.T) {
 
 // A record that cannot be read is set aside, once, and holds up nothing.
 func TestFirehoseSetsAside(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	long := `{"a":"` + strings.Repeat("x", 1_100_000) + `"}`
 	body := batch(requestID, sends("m-1"), "{", sends("m-2")+"\nnonsense about a@example.com\n"+sends("m-3"), `{"eventType":"Send"}`, long)
@@ -120,6 +122,7 @@ func TestFirehoseSetsAside(t *testing.T) {
 }
 
 func TestFirehoseKeys(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	disabled, reader := p.newKey(mayIngest), p.newKey(mayRead)
 	p.must(p.keys.Disable(p.ctx, disabled.ID))
@@ -169,6 +172,7 @@ func (w *watched) Read(b []byte) (int, error) {
 // What Firehose does with a status decides whether events are lost: 413 ends a
 // batch, all others but 200 bring it again.
 func TestFirehoseRefuses(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	packed := with(p.hose(), "Content-Encoding", "gzip")
 	good := batch(requestID, sends("m-1"))
@@ -252,6 +256,7 @@ func (p *place) finish(c net.Conn) answer {
 }
 
 func TestSlowAndBroken(t *testing.T) {
+	t.Parallel()
 	p := open(t, func(d *ingest.Doors) {
 		d.Idle = 100 * time.Millisecond
 		store := d.Events
@@ -294,6 +299,7 @@ func TestSlowAndBroken(t *testing.T) {
 
 // Who comes when as much is in hand as may be is told to come back, and can.
 func TestInHand(t *testing.T) {
+	t.Parallel()
 	p := open(t, func(d *ingest.Doors) { d.InHand = 1 << 20 })
 	small := batch(requestID, sends("m-1"))
 	large := batch(requestID, strings.Repeat(" ", 700_000))
@@ -325,6 +331,7 @@ func (a appending) Append(ctx context.Context, all []events.Event) (int, error) 
 // What goes wrong in one request is that request's trouble, and the next try
 // brings everything.
 func TestTrouble(t *testing.T) {
+	t.Parallel()
 	var turn int
 	p := open(t, func(d *ingest.Doors) {
 		store := d.Events
@@ -363,6 +370,7 @@ func TestTrouble(t *testing.T) {
 // Senders who each send every batch until it is taken, and some of it twice or in
 // another's batch too, bring every event in once.
 func TestSendersAtOnce(t *testing.T) {
+	t.Parallel()
 	var appends atomic.Int64
 	p := open(t, func(d *ingest.Doors) {
 		store := d.Events

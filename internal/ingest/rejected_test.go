@@ -57,6 +57,7 @@ type listed struct {
 }
 
 func TestRejectedOperations(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	call := p.api()
 	var got listed
@@ -131,6 +132,7 @@ type retried struct {
 
 // What can be read now is appended and goes; the rest stays, and is not in the way.
 func TestRetry(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	call := p.api()
 	var all []ingest.Rejected

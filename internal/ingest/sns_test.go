@@ -215,6 +215,7 @@ func (a *aws) confirmation() message {
 }
 
 func TestSNS(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	confirmation := p.aws.sign(p.aws.confirmation())
 	p.post("sns", confirmation.body(), head(confirmation)).is(t, "confirmation", 200)
@@ -261,6 +262,7 @@ func TestSNS(t *testing.T) {
 // Each member that is signed is; whatever is changed is refused and asks nobody
 // for anything.
 func TestSNSForged(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	h, m := p.aws.notification(sends("m-1"))
 	good := p.aws.sign(m)
@@ -310,6 +312,7 @@ func TestSNSForged(t *testing.T) {
 
 // Whoever can be made to answer for SNS can sign for it.
 func TestSNSHosts(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	h, m := p.aws.notification(sends("m-1"))
 	for _, bad := range []string{
@@ -348,6 +351,7 @@ func TestSNSHosts(t *testing.T) {
 // What SNS's own trouble brings about comes again; what never will be right does
 // not.
 func TestSNSCertificates(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	h, m := p.aws.notification(sends("m-1"))
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -447,6 +451,7 @@ func TestSNSCertificates(t *testing.T) {
 
 // SNS that cannot be reached is asked again.
 func TestSNSOutOfReach(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	h, m := p.aws.notification(sends("m-1"))
 	p.post("sns", p.aws.sign(m).body(), h).is(t, "SNS is there", 200)
@@ -462,6 +467,7 @@ func TestSNSOutOfReach(t *testing.T) {
 }
 
 func TestRawSNS(t *testing.T) {
+	t.Parallel()
 	p := open(t, nil)
 	disabled, reader := p.newKey(mayIngest), p.newKey(mayRead)
 	p.must(p.keys.Disable(p.ctx, disabled.ID))

@@ -20,10 +20,8 @@ type RejectedRecords struct {
 	MostRecords int64
 	MostBytes   int64
 
-	mu sync.Mutex
-	// added is what each account was given since its records were last counted, which
-	// takes reading them all.
-	added map[string]rejectedSize
+	mu   sync.Mutex
+	size map[string]rejectedSize // of each account's that was added to since the start
 }
 
 type rejectedSize struct{ records, bytes int64 }
@@ -41,10 +39,17 @@ func (r *RejectedRecords) Add(ctx context.Context, all []ingest.Rejected) (dropp
 	if len(all) == 0 {
 		return 0, nil
 	}
+	account := all[0].Account
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	account := all[0].Account
-	size, counted := r.added[account]
+	size, known := r.size[account]
+	if !known { // nobody else changes it while mu is held, so the writer need not wait for this
+		err := r.DB.read.QueryRowContext(ctx, "SELECT count(*), coalesce(sum(length(record)), 0) FROM rejected_records WHERE account = ?", account).
+			Scan(&size.records, &size.bytes)
+		if err != nil {
+			return 0, fmt.Errorf("count rejected records: %w", err)
+		}
+	}
 	err = r.DB.tx(ctx, func(tx *sql.Tx) error {
 		insert, err := tx.Prepare("INSERT OR IGNORE INTO rejected_records (id, account, region, door, received, reason, record) VALUES (?, ?, ?, ?, ?, ?, ?)")
 		if err != nil {
@@ -67,30 +72,45 @@ func (r *RejectedRecords) Add(ctx context.Context, all []ingest.Rejected) (dropp
 			size.records += rows
 			size.bytes += rows * int64(len(one.Record))
 		}
-		// It is counted again when a hundredth more may have come, and brought down to
-		// a hundredth less, so that it is never above.
-		if counted && size.records < r.MostRecords/100 && size.bytes < r.MostBytes/100 {
+		if size.records <= r.MostRecords && size.bytes <= r.MostBytes {
 			return nil
 		}
-		done, err := tx.Exec(`DELETE FROM rejected_records WHERE id IN (SELECT id FROM (
-			SELECT id, row_number() OVER newest AS records, sum(length(record)) OVER newest AS bytes
-			FROM rejected_records WHERE account = ? WINDOW newest AS (ORDER BY id DESC ROWS UNBOUNDED PRECEDING))
-			WHERE records > ? OR bytes > ?)`, account, r.MostRecords-r.MostRecords/100, r.MostBytes-r.MostBytes/100)
-		if err != nil {
-			return err
-		}
-		size = rejectedSize{}
-		dropped, err = done.RowsAffected()
+		dropped, err = r.dropOldest(tx, account, &size)
 		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("keep rejected records: %w", err)
 	}
-	if r.added == nil {
-		r.added = map[string]rejectedSize{}
+	if r.size == nil {
+		r.size = map[string]rejectedSize{}
 	}
-	r.added[account] = size
+	r.size[account] = size
 	return dropped, nil
+}
+
+// dropOldest makes room in an account that has more than it may, and some more, so
+// that it need not with each record that comes.
+func (r *RejectedRecords) dropOldest(tx *sql.Tx, account string, size *rejectedSize) (dropped int64, err error) {
+	rows, err := tx.Query("SELECT id, length(record) FROM rejected_records WHERE account = ? ORDER BY id", account)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	last := ""
+	for (size.records > r.MostRecords-r.MostRecords/100 || size.bytes > r.MostBytes-r.MostBytes/100) && rows.Next() {
+		var bytes int64
+		if err := rows.Scan(&last, &bytes); err != nil {
+			return 0, err
+		}
+		size.records--
+		size.bytes -= bytes
+		dropped++
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec("DELETE FROM rejected_records WHERE account = ? AND id <= ?", account, last)
+	return dropped, err
 }
 
 // List is ingest.RejectedStore's.
@@ -138,12 +158,27 @@ func (r *RejectedRecords) Delete(ctx context.Context, account string, ids []stri
 	if len(ids) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(ids)
-	if err == nil {
-		_, err = r.DB.write.ExecContext(ctx, "DELETE FROM rejected_records WHERE id IN (SELECT value FROM json_each(?)) AND account = ?", string(text), account)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
 	}
+	var gone rejectedSize
+	err = r.DB.tx(ctx, func(tx *sql.Tx) error {
+		const those = " FROM rejected_records WHERE id IN (SELECT value FROM json_each(?)) AND account = ?"
+		err := tx.QueryRow("SELECT count(*), coalesce(sum(length(record)), 0)"+those, string(list), account).Scan(&gone.records, &gone.bytes)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec("DELETE"+those, string(list), account)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("remove rejected records: %w", err)
+	}
+	if size, known := r.size[account]; known {
+		r.size[account] = rejectedSize{size.records - gone.records, size.bytes - gone.bytes}
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func TestRejectedRecordsBounds(t *testing.T) {
 		ann.Account, bob.Account = fmt.Sprintf("1%011d", n), fmt.Sprintf("2%011d", n)
 		r := &RejectedRecords{DB: db, MostRecords: rapid.Int64Range(1, 400).Draw(t, "records"), MostBytes: rapid.Int64Range(20, 5000).Draw(t, "bytes")}
 		var kept []ingest.Rejected // ann's, oldest first
-		at := n * 1000 // ids are nobody else's
+		at := n * 1000             // ids are nobody else's
 		bobs := []ingest.Rejected{rejectedRecord(bob.Account, bob.Region, at, 0)}
 		if _, err := r.Add(t.Context(), bobs); err != nil {
 			t.Fatal(err)
@@ -155,6 +155,13 @@ func TestRejectedRecordsBounds(t *testing.T) {
 			}
 			if len(got) != len(kept) || int64(len(got)) > r.MostRecords || bytes > r.MostBytes {
 				t.Fatalf("%d records of %d bytes, %d expected; at most %d of %d", len(got), bytes, len(kept), r.MostRecords, r.MostBytes)
+			}
+			if rapid.IntRange(0, 3).Draw(t, "delete") == 0 && len(kept) > 0 {
+				i := rapid.IntRange(0, len(kept)-1).Draw(t, "which")
+				if err := r.Delete(t.Context(), ann.Account, []string{kept[i].ID}); err != nil {
+					t.Fatal(err)
+				}
+				kept = append(kept[:i:i], kept[i+1:]...)
 			}
 			if dropped > 0 && int64(len(got)) < r.MostRecords*98/100-1 && bytes < r.MostBytes*98/100-40 {
 				t.Fatalf("%d dropped, and %d records of %d bytes left", dropped, len(got), bytes)

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/cespare/xxhash/v2"
+
+	"sesame/bench/yard"
+	"sesame/internal/eventdb"
+	"sesame/internal/events"
+	"sesame/internal/generate"
+	"sesame/internal/iam"
+	"sesame/internal/keyfile"
+	"sesame/internal/metadb"
+	"sesame/internal/server"
+)
+
+// store is what is known of a store of events. It is kept in the data folder.
+type store struct {
+	Events   int
+	Seed     uint64
+	From, To time.Time
+	Accounts []string
+	Messages [][]string // of each account, ids of some, at random
+	Seconds  float64    // that building it took
+}
+
+const (
+	storeFile     = "bench-insights.json"
+	samples       = 2000 // messages of an account
+	appendAtOnce  = 50_000
+	buildMemory   = 1 << 30
+	firstHasShare = 0.75 // of all mail
+)
+
+// openStore makes a store of events in the folder data, or finds the one that is
+// there.
+func openStore(ctx context.Context, data string, w wants) (s store, err error) {
+	text, err := os.ReadFile(filepath.Join(data, storeFile))
+	if err == nil {
+		if err := json.Unmarshal(text, &s); err != nil {
+			return s, err
+		}
+		if s.Events < w.events || len(s.Accounts) != w.accounts {
+			return s, fmt.Errorf("%s has %d events of %d accounts, not %d of %d: remove it, or ask for as many", data, s.Events, len(s.Accounts), w.events, w.accounts)
+		}
+		yard.Say("using the store in %s, of %v", data, s.To)
+		return s, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, err
+	}
+	if left, err := os.ReadDir(data); err == nil && len(left) > 0 {
+		return s, fmt.Errorf("%s has something else in it", data)
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return s, err
+	}
+	if s, err = build(ctx, data, w); err != nil {
+		return s, err
+	}
+	if text, err = json.Marshal(s); err != nil {
+		return s, err
+	}
+	return s, os.WriteFile(filepath.Join(data, storeFile), text, 0o600)
+}
+
+// build fills a new store. One goroutine makes events and decodes them while the
+// store writes those before.
+func build(ctx context.Context, data string, w wants) (s store, err error) {
+	s = store{Seed: w.seed, To: time.Now().UTC().Truncate(24 * time.Hour)}
+	s.From = s.To.AddDate(-1, 0, 0)
+	for i := range w.accounts {
+		s.Accounts = append(s.Accounts, fmt.Sprintf("%012d", i)) // the first is the root key's
+	}
+	s.Messages = make([][]string, w.accounts)
+	g, err := generate.New(generate.Options{Seed: w.seed, Records: int64(w.events), From: s.From, To: s.To, Account: yard.Account, Region: yard.Region})
+	if err != nil {
+		return s, err
+	}
+	db, err := eventdb.Open(ctx, server.EventsPath(data), buildMemory)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	batches, made := make(chan []events.Event, 1), make(chan error, 1)
+	go func() {
+		defer close(batches)
+		made <- s.make(ctx, g, batches)
+	}()
+	start, last := time.Now(), time.Now()
+	for batch := range batches {
+		added, err := db.Append(ctx, batch)
+		if err != nil {
+			return s, err
+		}
+		s.Events += added
+		if time.Since(last) > 10*time.Second {
+			last = time.Now()
+			yard.Say("%d events are stored, %.0f a second", s.Events, float64(s.Events)/time.Since(start).Seconds())
+		}
+	}
+	s.Seconds = time.Since(start).Seconds()
+	return s, <-made
+}
+
+// make makes events and gives them to batches.
+func (s *store) make(ctx context.Context, g *generate.Generator, batches chan<- []events.Event) error {
+	r := mathrand.New(mathrand.NewPCG(s.Seed, 1))
+	src := events.Source{Account: yard.Account, Region: yard.Region}
+	seen := make([]int, len(s.Accounts))
+	var record []byte
+	var batch []events.Event
+	for {
+		var err error
+		record, err = g.Next(record[:0])
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if len(batch) >= appendAtOnce || err == io.EOF {
+			select {
+			case batches <- batch:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			batch = make([]events.Event, 0, appendAtOnce+16)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		found, err := events.Decode(src, record)
+		if err != nil {
+			return err
+		}
+		of := s.accountOf(found[0].MessageID)
+		for i := range found {
+			found[i].Account = s.Accounts[of]
+		}
+		batch = append(batch, found...)
+		if e := &found[0]; e.Type == events.Delivery && !e.Multi && !e.Simulator {
+			// Each has the same chance to be one of the samples.
+			if seen[of]++; len(s.Messages[of]) < samples {
+				s.Messages[of] = append(s.Messages[of], e.MessageID)
+			} else if i := r.IntN(seen[of]); i < samples {
+				s.Messages[of][i] = e.MessageID
+			}
+		}
+	}
+}
+
+// accountOf says whose message it is.
+func (s *store) accountOf(id string) int {
+	n := xxhash.Sum64String(id) >> 11
+	if share := float64(n) / (1 << 53); share >= firstHasShare && len(s.Accounts) > 1 {
+		return 1 + int(n%uint64(len(s.Accounts)-1))
+	}
+	return 0
+}
+
+// makeKeys makes a key for each account, in a new database beside the events: the
+// one of an earlier run, with its keys, goes.
+func makeKeys(ctx context.Context, data string, accounts []string) (keys []aws.Credentials, err error) {
+	old, err := filepath.Glob(server.DatabasePath(data) + "*")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	file, err := keyfile.Open(server.KeyPath(data))
+	if err != nil {
+		return nil, err
+	}
+	db, err := metadb.Open(ctx, server.DatabasePath(data))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	for _, account := range accounts {
+		k, err := iam.NewKey(rand.Reader, account, "bench", iam.AdministratorPolicy, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		if err := (metadb.AccessKeys{DB: db, File: file}).Add(ctx, k); err != nil {
+			return nil, err
+		}
+		keys = append(keys, aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret})
+	}
+	return keys, nil
+}
