@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +109,7 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	}
 	settings := url.Values{
 		"memory_limit":                  {fmt.Sprintf("%dB", memory)},
-		"threads":                       {fmt.Sprint(runtime.GOMAXPROCS(0))},
+		"threads":                       {"1"},
 		"checkpoint_threshold":          {logSize},
 		"storage_compatibility_version": {"v1.5.0"}, // for the better ways to compress text
 		"autoinstall_known_extensions":  {"false"},  // nothing is fetched from anywhere

@@ -32,8 +32,12 @@ type batch struct {
 	bytes    int // of rejected
 }
 
-// data takes what may hold several records.
+// data takes what may hold several records. It mostly holds one, so that is tried
+// first: to look for the ends of records costs a good part of reading them.
 func (b *batch) data(ctx context.Context, data []byte) error {
+	if found, err := events.Decode(b.src, data); err == nil {
+		return b.take(ctx, found)
+	}
 	for record := range events.Records(data) {
 		if err := b.record(ctx, record); err != nil {
 			return err
@@ -44,16 +48,33 @@ func (b *batch) data(ctx context.Context, data []byte) error {
 
 // record takes one record, which stays the caller's.
 func (b *batch) record(ctx context.Context, record []byte) error {
-	if b.records++; b.records > b.door.records {
-		return refuse(tooLarge, "The request must hold at most %d records.", b.door.records)
-	}
 	found, err := events.Decode(b.src, record)
-	if errors.Is(err, events.ErrNoEvent) {
+	switch {
+	case err == nil:
+		return b.take(ctx, found)
+	case b.tooMany():
+		return b.refuseMore()
+	case errors.Is(err, events.ErrNoEvent):
 		b.counts.notices++
 		return nil
 	}
-	if err != nil {
-		return b.setAside(ctx, record, err.Error())
+	return b.setAside(ctx, record, err.Error())
+}
+
+// tooMany counts a record, and says whether it is more than a request may bring.
+func (b *batch) tooMany() bool {
+	b.records++
+	return b.records > b.door.records
+}
+
+func (b *batch) refuseMore() error {
+	return refuse(tooLarge, "The request must hold at most %d records.", b.door.records)
+}
+
+// take takes the events of one record.
+func (b *batch) take(ctx context.Context, found []events.Event) error {
+	if b.tooMany() {
+		return b.refuseMore()
 	}
 	b.events = append(b.events, found...)
 	if len(b.events) < eventsAtOnce {
