@@ -2,8 +2,11 @@ package insights
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -58,12 +61,19 @@ func (s *Service) Metrics(ctx context.Context, src events.Source, queries []Quer
 			return nil, Invalid("Invalid interval, can request at most 60 days. Please partition your requested interval.")
 		}
 	}
-	answers := make([][]eventdb.Day, len(queries))
+	answers, failures := make([][]eventdb.Day, len(queries)), make([]error, len(queries))
+	var counting sync.WaitGroup
+	cores := make(chan struct{}, runtime.GOMAXPROCS(0)) // a query takes one
 	for i, q := range queries {
-		var err error
-		if answers[i], err = s.daily(ctx, src, q); err != nil {
-			return nil, err
-		}
+		counting.Go(func() {
+			cores <- struct{}{}
+			defer func() { <-cores }()
+			answers[i], failures[i] = s.daily(ctx, src, q)
+		})
+	}
+	counting.Wait()
+	if err := errors.Join(failures...); err != nil {
+		return nil, err
 	}
 	return answers, nil
 }
