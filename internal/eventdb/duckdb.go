@@ -111,6 +111,7 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 		"memory_limit":                  {fmt.Sprintf("%dB", memory)},
 		"threads":                       {"1"},
 		"checkpoint_threshold":          {logSize},
+		"default_block_size":            {"32768"},  // a message's events are in few blocks of each column: small ones are read sooner
 		"storage_compatibility_version": {"v1.5.0"}, // for the better ways to compress text
 		"autoinstall_known_extensions":  {"false"},  // nothing is fetched from anywhere
 		"autoload_known_extensions":     {"false"},
