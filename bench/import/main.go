@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -79,14 +78,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "-rows must be at least 1000 and rise, -runs must be at least 1, and nothing but flags may be given; -h says which there are")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := work(ctx, w); err != nil {
-		fmt.Fprintln(os.Stderr, "bench/import:", err)
-		os.Exit(1)
-	}
+	yard.Main("bench/import", limit, func(ctx context.Context) error { return work(ctx, w) })
 }
 
 func work(ctx context.Context, w wants) (err error) {

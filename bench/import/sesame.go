@@ -10,14 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -53,7 +50,7 @@ func measureSesame(ctx context.Context, binary string, f files, upload string) (
 		got.upload = time.Since(start)
 		syscall.Sync()
 
-		before, err := cpuTime(pid)
+		before, err := yard.CPUTime(pid)
 		if err != nil {
 			return err
 		}
@@ -63,7 +60,7 @@ func measureSesame(ctx context.Context, binary string, f files, upload string) (
 		if err != nil {
 			return err
 		}
-		after, err := cpuTime(pid)
+		after, err := yard.CPUTime(pid)
 		if err != nil {
 			return err
 		}
@@ -77,7 +74,7 @@ func measureSesame(ctx context.Context, binary string, f files, upload string) (
 		return got, err
 	}
 	// Measured when it has stopped: what its writer had in hand is settled then.
-	if got.disk, err = folderSize(data); err != nil {
+	if got.disk, err = yard.FolderSize(data); err != nil {
 		return got, err
 	}
 	return got, os.RemoveAll(data)
@@ -302,39 +299,4 @@ func watchMemory(pid int) (stop func() int64) {
 		close(done)
 		return <-most
 	}
-}
-
-// cpuTime gives how long a process has had a CPU, in user and in system mode.
-func cpuTime(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name, in parentheses, may hold anything. Behind it the times are the 12th
-	// and 13th field, in hundredths of a second (proc_pid_stat(5)).
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, errors.New("the kernel does not say how long the server had a CPU")
-	}
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond, err
-}
-
-// folderSize gives the lengths of all files below dir together.
-func folderSize(dir string) (size int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			size += info.Size()
-		}
-		return err
-	})
-	return size, err
 }

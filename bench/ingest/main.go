@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -55,14 +54,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "-events must be at least 1000, -batch 1 to 10000, -flight and -runs at least 1, and nothing but flags may be given; -h says which there are")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := work(ctx, w); err != nil {
-		fmt.Fprintln(os.Stderr, "bench/ingest:", err)
-		os.Exit(1)
-	}
+	yard.Main("bench/ingest", limit, func(ctx context.Context) error { return work(ctx, w) })
 }
 
 func work(ctx context.Context, w wants) (err error) {

@@ -14,8 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"sesame/bench/yard"
@@ -51,14 +49,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "-events must be at least 10000, -accounts 1 to 1000, -for a second, -batches 2, and nothing but flags may be given; -h says which there are")
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := work(ctx, w); err != nil {
-		fmt.Fprintln(os.Stderr, "bench/insights:", err)
-		os.Exit(1)
-	}
+	yard.Main("bench/insights", limit, func(ctx context.Context) error { return work(ctx, w) })
 }
 
 func work(ctx context.Context, w wants) (err error) {

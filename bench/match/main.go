@@ -15,8 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"sesame/bench/yard"
@@ -50,14 +48,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "-rows must be at least %d, -questions more than %d, -rounds and -round at least 1, and nothing but flags may be given; -h says which there are\n", 100*changes, asked)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := work(ctx, w); err != nil {
-		fmt.Fprintln(os.Stderr, "bench/match:", err)
-		os.Exit(1)
-	}
+	yard.Main("bench/match", limit, func(ctx context.Context) error { return work(ctx, w) })
 }
 
 func work(ctx context.Context, w wants) (err error) {

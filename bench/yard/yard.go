@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -16,6 +17,19 @@ import (
 	"syscall"
 	"time"
 )
+
+// Main does a benchmark's work, until Ctrl-C or for as long as limit, which only
+// something that hangs reaches, and ends the program with status 1 if it fails.
+func Main(name string, limit time.Duration, work func(ctx context.Context) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := work(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		os.Exit(1)
+	}
+}
 
 // Say tells how far a benchmark is.
 func Say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
