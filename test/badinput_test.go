@@ -303,7 +303,13 @@ func readAnswer(protocol string, status int, header http.Header, body []byte, re
 		}
 		return refused.Code, ""
 	}
-	contentType := map[string]string{"cbor": "application/cbor", "json": "application/x-amz-json-1.0", "sesame": "application/json"}[protocol]
+	if protocol == "door" { // each has a protocol of its own; these are at none
+		if status != http.StatusNotFound || !strings.HasPrefix(header.Get("Content-Type"), "text/plain") {
+			return "", "not the answer of an address without a door"
+		}
+		return "no door", ""
+	}
+	contentType := map[string]string{"cbor": "application/cbor", "json": "application/x-amz-json-1.0", "sesame": "application/json", "rest": "application/json"}[protocol]
 	if header.Get("Content-Type") != contentType || (header.Get("Smithy-Protocol") == "rpc-v2-cbor") != (protocol == "cbor") {
 		return "", "not marked as " + contentType
 	}
@@ -318,6 +324,13 @@ func readAnswer(protocol string, status int, header http.Header, body []byte, re
 	}
 	if status == http.StatusOK {
 		return "OK", ""
+	}
+	if protocol == "rest" {
+		message, _ := members["message"].(string)
+		if code = header.Get("X-Amzn-Errortype"); code == "" || message == "" {
+			return "", "no error of a REST service"
+		}
+		return code, ""
 	}
 	shape, _ := members["__type"].(string)
 	message, _ := members["Message"].(string)
@@ -905,6 +918,10 @@ func protocolOf(r *http.Request) string {
 		return "s3"
 	case strings.HasPrefix(r.URL.Path, "/sesame/v1/"):
 		return "sesame"
+	case strings.HasPrefix(r.URL.Path, "/v2/email/"):
+		return "rest"
+	case strings.HasPrefix(r.URL.Path, "/ingest/"):
+		return "door"
 	case r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" && r.Header.Get("X-Amz-Target") == "":
 		return "cbor"
 	}
@@ -961,7 +978,7 @@ func (g *generator) anyAddress() attempt {
 	a.http.Method = pick(g, []string{"GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "POST", "X"})
 	path := pick(g, []string{
 		"/x", "//", "/../", "/./", "/service/", "/service/MailManagerSvc/operation/", "/service/Other/operation/" + operation, "/a/b/service/MailManagerSvc/operation/" + operation,
-		"/service/com.amazonaws.mailmanager.MailManagerSvc/operation/" + operation, "/sesame/v1/", "/sesame/v1/" + operation, "/sesame/v1//", "/sesame/v1/../", "/sesame/", "/v2/email/identities", "/v2/email/export-jobs",
+		"/service/com.amazonaws.mailmanager.MailManagerSvc/operation/" + operation, "/sesame/v1/", "/sesame/v1/" + operation, "/sesame/v1//", "/sesame/v1/../", "/sesame/", "/v2/email/identities", "/v2/email/export-jobs", "/v2/email/insights/x", "/v2/email/insights//", "/v2/email/account", "/v2/email/", "/ingest/x",
 		"/objects", "/objects/", "/objects/../", "/objects//imports/" + g.jobs[0], "/objects/imports/", "/objects/imports/%00", "/console/", "/ingest/", "/debug/pprof/", "/metrics/x", "/.git/config", "/index.php",
 		"/%2e%2e/%2e%2e/etc/passwd", "/\xff", "/%ff", "/" + strings.Repeat("a", 20_000), "/" + strings.Repeat("a/", 5000), "/a;b", "/a b", "/someone@" + hiddenDomain,
 		"/service//MailManagerSvc/operation/" + operation, "/service/MailManagerSvc/operation/" + operation + "/", "/" + url.PathEscape(string(g.bytes(20))),

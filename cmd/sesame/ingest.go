@@ -371,7 +371,7 @@ func (b *batcher) file(f eventFile) (err error) {
 	if from.Head != now.Head || f.size < from.Size {
 		from = fileNote{} // it is another file by the same name
 	}
-	if from.Done && from.Size == f.size {
+	if from.Done && f.size > 0 && from.Size == f.size {
 		b.stored += f.size
 		b.run.skipped.Add(f.size)
 		return nil

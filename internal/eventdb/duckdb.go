@@ -3,6 +3,7 @@ package eventdb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ import (
 // last ones into one transaction, so that a disk that takes long to sync makes
 // transactions larger and not fewer events.
 type DuckDB struct {
-	db     *sql.DB // for reading, and for dropping what is old
-	writer *writer
+	db       *sql.DB // for counting, and for dropping what is old; closes the connector
+	messages *sql.DB // for reading messages
+	writer   *writer
 
 	requests chan request
 	closing  chan struct{} // closed by Close
@@ -40,6 +42,7 @@ var _ Store = (*DuckDB)(nil)
 type request struct {
 	events []events.Event
 	keys   []uint64
+	bytes  int // of the events' text
 	answer chan<- answer
 }
 
@@ -53,8 +56,9 @@ var errClosed = errors.New("the store of events is closed")
 const (
 	// mostWaiting is how many requests wait for the writer before Append does.
 	mostWaiting = 1024
-	// mostTogether is after how many events a transaction takes no further request.
-	mostTogether = 50_000
+	// mostTogether and mostBytes are after how many events, and bytes of their text, a
+	// transaction takes no further request.
+	mostTogether, mostBytes = 50_000, 64 << 20
 	// gathering is how long after its answers the writer begins the next
 	// transaction: who was answered comes with more, and few large transactions cost
 	// less than many small ones. Who comes later than that does not wait.
@@ -62,8 +66,9 @@ const (
 	// logSize is about how large DuckDB's log becomes before what is in it is
 	// written in its place: opening after a crash reads it.
 	logSize = "64MB"
-	// mostReaders is how many queries run at once; others wait.
-	mostReaders = 8
+	// mostCounting and mostReading are how many queries run at once that count, and
+	// that read a message; others wait. They do not wait for each other.
+	mostCounting, mostReading = 8, 4
 )
 
 //go:embed schema.sql
@@ -111,9 +116,10 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 		"memory_limit":                  {fmt.Sprintf("%dB", memory)},
 		"threads":                       {"1"},
 		"checkpoint_threshold":          {logSize},
-		"default_block_size":            {"32768"},  // a message's events are in few blocks of each column: small ones are read sooner
-		"storage_compatibility_version": {"v1.5.0"}, // for the better ways to compress text
-		"autoinstall_known_extensions":  {"false"},  // nothing is fetched from anywhere
+		"storage_compatibility_version": {"v1.5.0"},      // for the better ways to compress text
+		"temp_directory":                {path + ".tmp"}, // for queries that are larger than the memory
+		"max_temp_directory_size":       {"20GB"},
+		"autoinstall_known_extensions":  {"false"}, // nothing is fetched from anywhere
 		"autoload_known_extensions":     {"false"},
 	}
 	connector, err := duckdb.NewConnector(path+"?"+settings.Encode(), nil)
@@ -121,16 +127,18 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 		return nil, err
 	}
 	d := &DuckDB{
-		db: sql.OpenDB(connector), requests: make(chan request, mostWaiting),
+		db: sql.OpenDB(connector), messages: sql.OpenDB(struct{ driver.Connector }{connector}), requests: make(chan request, mostWaiting),
 		closing: make(chan struct{}), closed: make(chan struct{}),
 	}
-	d.db.SetMaxOpenConns(mostReaders)
-	d.db.SetMaxIdleConns(mostReaders)
+	d.db.SetMaxOpenConns(mostCounting)
+	d.db.SetMaxIdleConns(mostCounting)
+	d.messages.SetMaxOpenConns(mostReading)
+	d.messages.SetMaxIdleConns(mostReading)
 	if _, err = d.db.ExecContext(ctx, schema); err == nil {
 		d.writer, err = newWriter(path, settings)
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.db.Close())
+		return nil, errors.Join(err, d.messages.Close(), d.db.Close())
 	}
 	go d.write()
 	return d, nil
@@ -145,7 +153,7 @@ func (d *DuckDB) Close() error {
 		d.running.Lock()
 		defer d.running.Unlock()
 		d.writer.close()
-		err = d.db.Close()
+		err = errors.Join(d.messages.Close(), d.db.Close())
 	})
 	return err
 }
@@ -162,14 +170,26 @@ func (d *DuckDB) use() (done func(), err error) {
 	}
 }
 
+// Ping says whether the store can be used: after trouble with its disk DuckDB does
+// nothing any more until it is opened again.
+func (d *DuckDB) Ping(ctx context.Context) error {
+	done, err := d.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.messages.QueryRowContext(ctx, "SELECT 1").Scan(new(int))
+}
+
 // Append is Store's.
 func (d *DuckDB) Append(ctx context.Context, all []events.Event) (added int, err error) {
 	if err := ctx.Err(); err != nil || len(all) == 0 {
 		return 0, err
 	}
-	keys := make([]uint64, len(all))
+	keys, size := make([]uint64, len(all)), 0
 	for i := range all {
 		keys[i] = all[i].Key()
+		size += all[i].Size()
 	}
 	answers := make(chan answer, 1)
 	select {
@@ -178,7 +198,7 @@ func (d *DuckDB) Append(ctx context.Context, all []events.Event) (added int, err
 	default:
 	}
 	select {
-	case d.requests <- request{all, keys, answers}:
+	case d.requests <- request{all, keys, size, answers}:
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	case <-d.closing:
@@ -210,11 +230,11 @@ func (d *DuckDB) write() {
 			return
 		}
 		time.Sleep(time.Until(answered.Add(gathering)))
-		together, n := []request{first}, len(first.events)
-		for more := true; more && n < mostTogether; {
+		together, n, size := []request{first}, len(first.events), first.bytes
+		for more := true; more && n < mostTogether && size < mostBytes; {
 			select {
 			case next := <-d.requests:
-				together, n = append(together, next), n+len(next.events)
+				together, n, size = append(together, next), n+len(next.events), size+next.bytes
 			default:
 				more = false
 			}
@@ -250,7 +270,7 @@ func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID strin
 }
 
 func (d *DuckDB) message(ctx context.Context, src events.Source, messageID string) (all []events.Event, err error) {
-	rows, err := d.db.QueryContext(ctx, messageQuery, events.MessageNumber(messageID), messageID, src.Account, src.Region)
+	rows, err := d.messages.QueryContext(ctx, messageQuery, events.MessageNumber(messageID), messageID, src.Account, src.Region)
 	if err != nil {
 		return nil, err
 	}

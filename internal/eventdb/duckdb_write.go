@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"math"
 	"net/url"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 
@@ -197,12 +197,33 @@ var vectorSize = int(mapping.VectorSize())
 
 // lookUp notes in there which keys are stored.
 func (w *writer) lookUp(rows []row, there map[uint64]bool) error {
-	// The time, of which the key is made too, spares reading what is from other days.
-	from, to := int64(math.MaxInt64), int64(math.MinInt64)
-	for _, r := range rows {
-		at := r.event.Time.UnixMilli()
-		from, to = min(from, at), max(to, at)
+	// The time, of which the key is made too, spares reading what is from other days;
+	// so those that are far from each other are looked up one after the other.
+	sorted := slices.Clone(rows)
+	slices.SortFunc(sorted, func(a, b row) int { return a.event.Time.Compare(b.event.Time) })
+	for n := 0; len(sorted) > 0; n++ {
+		end := 1
+		for end < len(sorted) && (n == mostSpans || sorted[end].event.Time.Sub(sorted[end-1].event.Time) < spanGap) {
+			end++
+		}
+		if err := w.lookUpSpan(sorted[:end], there); err != nil {
+			return err
+		}
+		sorted = sorted[end:]
 	}
+	return nil
+}
+
+// spanGap is how far from each other events are looked up in one go, and mostSpans
+// how often there is another one.
+const (
+	spanGap   = 24 * time.Hour
+	mostSpans = 8
+)
+
+// lookUpSpan is lookUp of rows in order of time.
+func (w *writer) lookUpSpan(rows []row, there map[uint64]bool) error {
+	from, to := rows[0].event.Time.UnixMilli(), rows[len(rows)-1].event.Time.UnixMilli()
 	err := w.appendTo("arrivals", func(into mapping.Appender) error {
 		for some := range slices.Chunk(rows, vectorSize) {
 			mapping.DataChunkReset(w.keys)

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -25,7 +26,8 @@ const (
 
 // Decode gives the events of one record as SES publishes it: to Firehose, as the
 // Message of an SNS notification, as the detail of an EventBridge event, or in
-// either of these envelopes. A record has one event for each recipient that it is
+// either of these envelopes, or in the one that Firehose puts around what it could
+// not deliver. A record has one event for each recipient that it is
 // about, in the record's order, and at least one when the error is nil. The region
 // that EventBridge gives goes before that of src. All text is valid UTF-8 without
 // NUL: U+FFFD stands for the rest. Nothing refers to data afterwards.
@@ -55,7 +57,7 @@ func decode(src Source, data []byte, envelopes int) ([]Event, error) {
 
 // inside decodes what is in the envelope that was read.
 func (d *decoder) inside(src Source, envelopes int) ([]Event, error) {
-	detail, message := d.rest.value("detail"), d.rest.value("Message")
+	detail, message, raw := d.rest.value("detail"), d.rest.value("Message"), d.rest.value("rawData")
 	kind := string(d.unquoted(d.rest.value("Type")))
 	noMail := errors.New(`the record has no "mail"`)
 	switch {
@@ -77,6 +79,11 @@ func (d *decoder) inside(src Source, envelopes int) ([]Event, error) {
 		}
 	case kind == "Notification" && message.Kind() == '"':
 		detail = d.unquoted(message)
+	case raw != nil && raw.Kind() == '"': // what Firehose could not deliver, as it writes it to its bucket
+		var err error
+		if detail, err = base64.StdEncoding.AppendDecode(nil, d.unquoted(raw)); err != nil {
+			return nil, errors.New(`the record has a "rawData" that is not base64`)
+		}
 	default:
 		return nil, noMail
 	}
@@ -153,6 +160,14 @@ func (d *decoder) events(src Source) ([]Event, error) {
 		return nil, fmt.Errorf("the record is about more than %d recipients", MaxRecipients)
 	}
 
+	for _, all := range []*members{&d.rest, &d.mailRest, &d.objectRest} {
+		if all.tooDeep() {
+			return nil, fmt.Errorf("the record has values that are nested more than %d times", maxDepth)
+		}
+		if len(d.to) > 1 {
+			*all = all.settled() // it is written again for each recipient of whom more is said
+		}
+	}
 	e := Event{Source: src, Type: s.Type, Multi: len(d.destination) > 1 || len(d.to) > 1}
 	if err := d.times(&e); err != nil {
 		return nil, err

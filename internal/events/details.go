@@ -121,6 +121,48 @@ func (all members) value(name string) jsontext.Value {
 	return nil
 }
 
+// tooDeep says whether a value has objects and lists in each other more than
+// maxDepth times: to bring such into order takes long.
+func (all members) tooDeep() bool {
+	for _, m := range all {
+		depth, inText := 0, false
+		for i := 0; i < len(m.value); i++ {
+			switch c := m.value[i]; {
+			case c == '\\':
+				i++
+			case c == '"':
+				inText = !inText
+			case inText:
+			case c == '{' || c == '[':
+				if depth++; depth > maxDepth {
+					return true
+				}
+			case c == '}' || c == ']':
+				depth--
+			}
+		}
+	}
+	return false
+}
+
+// settled gives the members in order of their names, each once, as appendJSON
+// writes them.
+func (all members) settled() members {
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b member) int { return bytes.Compare(a.name, b.name) })
+	out := sorted[:0]
+	for i, m := range sorted {
+		if i+1 < len(sorted) && bytes.Equal(m.name, sorted[i+1].name) {
+			continue // the last one counts
+		}
+		if !m.written {
+			m.value, m.written = appendJSON(nil, m.value), true
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
 // appendTo writes the object of the members, in order of their names.
 func (all members) appendTo(to []byte) []byte {
 	order := make([]int, 0, 16) // sorting these is quicker than sorting members

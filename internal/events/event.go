@@ -102,6 +102,18 @@ func (e *Event) Key() uint64 {
 	return xxhash.Sum64(b)
 }
 
+// Size is how many bytes its text has.
+func (e *Event) Size() int {
+	size := 0
+	for _, s := range [...]string{
+		e.Account, e.Region, e.MessageID, e.Destination, string(e.Type), e.From, e.Subject, e.ConfigurationSet, e.Identity, e.ISP, e.Tags,
+		e.BounceType, e.SubType, e.Diagnostic, e.FeedbackType, e.DelayType, e.Link, e.UserAgent, e.IP, e.FeedbackID, e.Details,
+	} {
+		size += len(s)
+	}
+	return size
+}
+
 // MessageNumber is a number for a message id that rises with the message's time,
 // so that mail of one time is stored side by side: SES's ids begin with four
 // hexadecimal digits for the region and twelve for the milliseconds since 1970.

@@ -11,6 +11,7 @@ import (
 // What is stored at once, so that what a request unfolds to in memory has a bound.
 const (
 	eventsAtOnce   = 10_000
+	textAtOnce     = 32 << 20 // bytes, of events
 	rejectedAtOnce = 8 << 20 // bytes
 )
 
@@ -28,6 +29,7 @@ type batch struct {
 	counts  counts
 
 	events   []events.Event
+	text     int // bytes of events
 	rejected []Rejected
 	bytes    int // of rejected
 }
@@ -52,7 +54,7 @@ func (b *batch) record(ctx context.Context, record []byte) error {
 	switch {
 	case err == nil:
 		return b.take(ctx, found)
-	case b.tooMany():
+	case b.tooMany(1):
 		return b.refuseMore()
 	case errors.Is(err, events.ErrNoEvent):
 		b.counts.notices++
@@ -61,9 +63,10 @@ func (b *batch) record(ctx context.Context, record []byte) error {
 	return b.setAside(ctx, record, err.Error())
 }
 
-// tooMany counts a record, and says whether it is more than a request may bring.
-func (b *batch) tooMany() bool {
-	b.records++
+// tooMany counts a record's events, or what is no event as one, and says whether
+// they are more than a request may bring.
+func (b *batch) tooMany(n int) bool {
+	b.records += n
 	return b.records > b.door.records
 }
 
@@ -73,11 +76,14 @@ func (b *batch) refuseMore() error {
 
 // take takes the events of one record.
 func (b *batch) take(ctx context.Context, found []events.Event) error {
-	if b.tooMany() {
+	if b.tooMany(len(found)) {
 		return b.refuseMore()
 	}
 	b.events = append(b.events, found...)
-	if len(b.events) < eventsAtOnce {
+	for i := range found {
+		b.text += found[i].Size()
+	}
+	if len(b.events) < eventsAtOnce && b.text < textAtOnce {
 		return nil
 	}
 	return b.store(ctx)
@@ -108,7 +114,7 @@ func (b *batch) store(ctx context.Context) error {
 		b.counts.Duplicates += n - added
 		b.events = b.events[n:]
 	}
-	b.events = nil
+	b.events, b.text = nil, 0
 	if len(b.rejected) > 0 {
 		dropped, err := b.Rejected.Add(ctx, b.rejected)
 		if err != nil {

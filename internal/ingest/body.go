@@ -38,7 +38,7 @@ func (g *gate) give(n int64) {
 // hold takes n bytes in hand until the request is done.
 func (v *visit) hold(g *gate, n int64) error {
 	most := v.InHand
-	if g == &v.strangers {
+	if g != &v.proved {
 		most /= 4
 	}
 	if !g.take(n, most) {
@@ -142,6 +142,9 @@ const leastBuffer = 16 << 10
 func (v *visit) readAll(in io.Reader, size int64, g *gate) ([]byte, error) {
 	most := v.door.unpacked + 1 // by which what is too large is told
 	next := min(max(size+1, leastBuffer), most)
+	if g != &v.proved {
+		next = leastBuffer // a stranger who says much and sends nothing takes little
+	}
 	var data []byte
 	for {
 		if err := v.hold(g, next); err != nil {

@@ -54,8 +54,8 @@ type Doors struct {
 	// asks SNS itself. Whichever it is, redirects are not followed.
 	Client *http.Client
 	// InHand is how many bytes of bodies, as they come and unpacked, all requests
-	// together may have in memory; a quarter of it more is for senders who cannot prove
-	// themselves before their body is read. Who comes when it is used up is told to
+	// together may have in memory; a quarter of it more is for each of the two doors
+	// whose senders cannot prove themselves before their body is read. Who comes when it is used up is told to
 	// come back.
 	InHand  int64
 	Idle    time.Duration // a sender who is silent for so long is given up
@@ -66,7 +66,8 @@ type Doors struct {
 	Counted func(door string, added, duplicates, rejected int)
 
 	proved       gate
-	strangers    gate
+	strangers    gate // senders of lines, until their signature is proved
+	notices      gate // senders of SNS's messages, which are proved when they are read
 	certificates certificates
 	retries      retries
 }

@@ -6,7 +6,9 @@ func (d *Doors) Held() int64 {
 	defer d.proved.mu.Unlock()
 	d.strangers.mu.Lock()
 	defer d.strangers.mu.Unlock()
-	return d.proved.used + d.strangers.used
+	d.notices.mu.Lock()
+	defer d.notices.mu.Unlock()
+	return d.proved.used + d.strangers.used + d.notices.used
 }
 
 // FirehoseBatch is firehoseBatch, for the fuzz test.

@@ -69,10 +69,10 @@ func (v *visit) lines() error {
 	if err := v.allow(key, policy); err != nil {
 		return err
 	}
-	body, err = v.unpack(bytes.NewReader(body), int64(len(body)), &v.proved)
-	if err != nil {
+	if body, err = v.unpack(bytes.NewReader(body), int64(len(body)), &v.proved); err != nil {
 		return err
 	}
+	v.letGo(&v.strangers, v.held[&v.strangers]) // what came is not needed any more
 	return v.storing(func(b *batch) error { return b.data(v.r.Context(), body) })
 }
 

@@ -34,7 +34,7 @@ func (v *visit) sns() error {
 	if topic := h.Get("X-Amz-Sns-Topic-Arn"); !slices.Contains(v.SNSTopics, topic) {
 		return errTopic
 	}
-	body, err := v.read(&v.strangers)
+	body, err := v.read(&v.notices)
 	if err != nil {
 		return err
 	}
@@ -217,10 +217,10 @@ func (d *Doors) get(ctx context.Context, url string, most int64) ([]byte, error)
 	}
 	defer answer.Body.Close()
 	switch {
-	case answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests:
-		return nil, fmt.Errorf("the answer has status %d", answer.StatusCode)
-	case answer.StatusCode != http.StatusOK:
+	case answer.StatusCode == http.StatusNotFound, answer.StatusCode == http.StatusGone, answer.StatusCode == http.StatusBadRequest:
 		return nil, &gone{answer.StatusCode}
+	case answer.StatusCode != http.StatusOK: // also of a proxy between, which can be put right
+		return nil, fmt.Errorf("the answer has status %d", answer.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
 	if err == nil && int64(len(body)) > most {

@@ -376,9 +376,9 @@ func TestSNSCertificates(t *testing.T) {
 		status int
 	}{
 		{"missing", nil, 403},
-		{"forbidden", status(403), 403},
-		{"elsewhere", status(301), 403},
-		{"elsewhere-now", status(307), 403},
+		{"forbidden", status(403), 503},
+		{"elsewhere", status(301), 503},
+		{"elsewhere-now", status(307), 503},
 		{"in-trouble", status(503), 503},
 		{"too-many", status(429), 503},
 		{"broken-off", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "10000"); w.Write(good) }, 503},
@@ -443,7 +443,7 @@ func TestSNSCertificates(t *testing.T) {
 
 	// A confirmation that SNS cannot take now comes again; one that it will not, not.
 	confirmation := p.aws.sign(p.aws.confirmation())
-	for code, want := range map[int]int{500: 503, 429: 503, 403: 403, 302: 403, 200: 200} {
+	for code, want := range map[int]int{500: 503, 429: 503, 403: 503, 302: 503, 400: 403, 404: 403, 200: 200} {
 		p.aws.handle("https://sns.us-east-1.amazonaws.com/", status(code))
 		p.post("sns", confirmation.body(), head(confirmation)).is(t, fmt.Sprint("confirmation is answered with ", code), want)
 	}

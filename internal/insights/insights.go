@@ -13,6 +13,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"sesame/internal/eventdb"
@@ -41,11 +43,45 @@ type Service struct {
 	// LikeSES leaves out mail with several recipients and to the mailbox simulator,
 	// and what is older than SES keeps it: 30 days for messages, 60 for metrics.
 	LikeSES bool
+
+	once     sync.Once
+	cores    chan struct{} // one for each count that may run at once
+	counting chan struct{} // one for each call that counts or waits for a core
+}
+
+// mostCounting is how many calls may count or wait for it. More are refused, so that
+// whoever counts much takes no place from those who ask for something else.
+const mostCounting = 32
+
+// count does the counts of one call, as many at once as there are cores. ErrBusy.
+func (s *Service) count(counts int, do func(i int) error) error {
+	s.once.Do(func() {
+		s.cores, s.counting = make(chan struct{}, runtime.GOMAXPROCS(0)), make(chan struct{}, mostCounting)
+	})
+	select {
+	case s.counting <- struct{}{}:
+		defer func() { <-s.counting }()
+	default:
+		return ErrBusy
+	}
+	failures := make([]error, counts)
+	var all sync.WaitGroup
+	for i := range counts {
+		all.Go(func() {
+			s.cores <- struct{}{}
+			defer func() { <-s.cores }()
+			failures[i] = do(i)
+		})
+	}
+	all.Wait()
+	return errors.Join(failures...)
 }
 
 var (
 	// ErrNotFound is given for a message of which there is no event.
 	ErrNotFound = errors.New("no such message")
+	// ErrBusy is given when as many calls count events as may.
+	ErrBusy = errors.New("as many counts of events are under way as may be")
 	// ErrVDMDisabled is given when the account has switched off VDM.
 	ErrVDMDisabled = errors.New("the account has switched off Virtual Deliverability Manager")
 )
@@ -105,10 +141,14 @@ func (s *Service) mustBeEnabled(ctx context.Context, src events.Source) error {
 	return err
 }
 
-// SentLastDay is how many recipients mail was sent to within the last 24 hours.
+// SentLastDay is how many recipients mail was sent to within the last 24 hours. ErrBusy.
 func (s *Service) SentLastDay(ctx context.Context, src events.Source) (int64, error) {
 	now := s.Now()
-	days, err := s.Events.Daily(ctx, src, eventdb.Query{Metric: eventdb.Sends, From: now.Add(-day), To: now})
+	var days []eventdb.Day
+	err := s.count(1, func(int) (err error) {
+		days, err = s.Events.Daily(ctx, src, eventdb.Query{Metric: eventdb.Sends, From: now.Add(-day), To: now})
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

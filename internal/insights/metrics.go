@@ -2,11 +2,8 @@ package insights
 
 import (
 	"context"
-	"errors"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -41,7 +38,7 @@ type Invalid string
 func (i Invalid) Error() string { return string(i) }
 
 // Metrics counts by UTC day, one list for each query; days without a count are left
-// out. ErrVDMDisabled; Invalid when a dimension or a date cannot be, looked for in
+// out. ErrVDMDisabled; ErrBusy; Invalid when a dimension or a date cannot be, looked for in
 // this order.
 func (s *Service) Metrics(ctx context.Context, src events.Source, queries []Query) ([][]eventdb.Day, error) {
 	if err := s.mustBeEnabled(ctx, src); err != nil {
@@ -61,18 +58,12 @@ func (s *Service) Metrics(ctx context.Context, src events.Source, queries []Quer
 			return nil, Invalid("Invalid interval, can request at most 60 days. Please partition your requested interval.")
 		}
 	}
-	answers, failures := make([][]eventdb.Day, len(queries)), make([]error, len(queries))
-	var counting sync.WaitGroup
-	cores := make(chan struct{}, runtime.GOMAXPROCS(0)) // a query takes one
-	for i, q := range queries {
-		counting.Go(func() {
-			cores <- struct{}{}
-			defer func() { <-cores }()
-			answers[i], failures[i] = s.daily(ctx, src, q)
-		})
-	}
-	counting.Wait()
-	if err := errors.Join(failures...); err != nil {
+	answers := make([][]eventdb.Day, len(queries))
+	err := s.count(len(queries), func(i int) (err error) {
+		answers[i], err = s.daily(ctx, src, queries[i])
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return answers, nil
@@ -110,13 +101,13 @@ func (q Query) checkDimensions() error {
 		if set == "" {
 			return Invalid("The configuration set name must be specified.")
 		}
-		return Invalid("Invalid configuration set name <" + set + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
+		return Invalid("Invalid configuration set name <" + cut(set) + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
 	}
 	if tenant, ok := q.Dimensions[TenantName]; ok && !isName(tenant) {
 		if tenant == "" {
 			return Invalid("TenantName cannot be empty")
 		}
-		return Invalid("Invalid tenant name <" + tenant + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
+		return Invalid("Invalid tenant name <" + cut(tenant) + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
 	}
 	return nil
 }
@@ -136,3 +127,6 @@ func isName(s string) bool {
 		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '_' && c != '-'
 	})
 }
+
+// cut bounds what is repeated of a caller's text.
+func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), 256)], "") }

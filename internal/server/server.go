@@ -227,7 +227,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	pages := map[string]http.HandlerFunc{
 		"/metrics": metrics.Handler().ServeHTTP,
 		"/healthz": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") },
-		"/readyz":  func(w http.ResponseWriter, r *http.Request) { s.ready(w, r, db) },
+		"/readyz":  func(w http.ResponseWriter, r *http.Request) { s.ready(w, r, db, email.store) },
 		"/": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "This is Sesame, Amazon SES's bulk side, self-hosted.\nPoint an AWS SDK or the AWS CLI at this address as its endpoint URL.\n")
 		},
@@ -320,15 +320,17 @@ func (s *Server) housekeep(ctx context.Context, db *metadb.DB, l *lists.Service,
 	}
 }
 
-func (s *Server) ready(w http.ResponseWriter, r *http.Request, db *metadb.DB) {
+func (s *Server) ready(w http.ResponseWriter, r *http.Request, stores ...interface{ Ping(context.Context) error }) {
 	if s.stopping.Load() {
 		http.Error(w, "stopping", http.StatusServiceUnavailable)
 		return
 	}
-	if err := db.Ping(r.Context()); err != nil {
-		s.log.Error("not ready", "error", err)
-		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
-		return
+	for _, store := range stores {
+		if err := store.Ping(r.Context()); err != nil {
+			s.log.Error("not ready", "error", err)
+			http.Error(w, "a store does not answer", http.StatusServiceUnavailable)
+			return
+		}
 	}
 	io.WriteString(w, "ok\n")
 }

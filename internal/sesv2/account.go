@@ -21,7 +21,7 @@ func (a *API) getAccount(ctx context.Context, c wire.Caller, _ *getAccountInput)
 	}
 	sent, err := a.Insights.SentLastDay(ctx, a.source(c))
 	if err != nil {
-		return nil, err
+		return nil, refuse(err)
 	}
 	out := &getAccountOutput{
 		DedicatedIpAutoWarmupEnabled: new(false),

@@ -65,6 +65,8 @@ func (a *API) source(c wire.Caller) events.Source {
 func refuse(err error) error {
 	var invalid insights.Invalid
 	switch {
+	case errors.Is(err, insights.ErrBusy):
+		return wire.Errorf(tooMany, "As much is counted as can be at once. Try again.")
 	case errors.Is(err, insights.ErrVDMDisabled):
 		return wire.Errorf(notFound, "To use this feature you must enable Virtual Deliverability Manager")
 	case errors.As(err, &invalid):
