@@ -405,7 +405,7 @@ func (b *batcher) file(f eventFile) (err error) {
 			continue
 		}
 		if err == io.EOF {
-			now.Offset, now.Done = s.offset, true
+			now.Offset, now.Done = s.passed(), true
 			b.add(nil, now, f.size)
 			b.stored += f.size
 			return nil
@@ -414,7 +414,7 @@ func (b *batcher) file(f eventFile) (err error) {
 			b.stored += f.size
 			return fmt.Errorf("read on at byte %d, unpacked: %w", s.offset, err)
 		}
-		now.Offset = s.offset
+		now.Offset = s.passed()
 		b.add(record, now, min(c.n, f.size))
 	}
 	return b.ctx.Err()
@@ -517,6 +517,15 @@ type splitter struct {
 	begin  int64 // where in the text the last record began
 	offset int64 // where in the text buf[start] is
 	ended  error
+	torn   bool // the last record had no end: more of it may come
+}
+
+// passed is up to where in the text there are whole records.
+func (s *splitter) passed() int64 {
+	if s.torn {
+		return s.begin
+	}
+	return s.offset
 }
 
 // next gives a record, until its next call.
@@ -558,6 +567,7 @@ func (s *splitter) length() (n int, err error) {
 			if s.ended != io.EOF {
 				return 0, s.ended // it may go on where this cannot be read
 			}
+			s.torn = true
 			return n, nil
 		}
 		c := s.buf[s.start+n]
@@ -567,7 +577,9 @@ func (s *splitter) length() (n int, err error) {
 				return n, nil
 			}
 		case escaped:
-			escaped = false
+			if escaped = false; c == '\n' { // no text has one
+				return n, nil
+			}
 		case text:
 			switch c {
 			case '\\':

@@ -55,6 +55,7 @@ func TestSplitter(t *testing.T) {
 		"over several lines":             {"{\n  \"a\": {\n    \"b\": 1\n  }\n}\n{\n}", []string{"{\n  \"a\": {\n    \"b\": 1\n  }\n}", "{\n}"}},
 		"a torn record among others":     {"{\"a\":1}\n{\"a\":{\"b\n{\"a\":2}\n{\"a\":{\n{\"a\":3}\n", []string{`{"a":1}`, `{"a":{"b`, `{"a":2}`, `{"a":{`, `{"a":3}`}},
 		"a torn record at the end":       {"{\"a\":1}\n{\"a\":{\"b\":", []string{`{"a":1}`, `{"a":{"b":`}},
+		"torn behind a backslash":        {"{\"a\":\"\\\n{\"a\":2}\n", []string{`{"a":"\`, `{"a":2}`}},
 		"lines that are no objects":      {"Successfully validated\n{\"a\":1}\n\"text\"\n}\n", []string{"Successfully validated", `{"a":1}`, `"text"`, "}"}},
 		"a record that is too large":     {"{\"a\":1}\n" + large + "\n{\"a\":2}\n", []string{`{"a":1}`, "too large", `{"a":2}`}},
 		"a torn one that is too large":   {large[:len(large)-2] + "\n{\"a\":2}\n", []string{"too large", `{"a":2}`}},
@@ -345,4 +346,25 @@ func TestIngestStrict(t *testing.T) {
 	d.once(t, a)
 	runIngest(t, 2, filepath.Join(t.TempDir(), "nothing"))
 	runIngest(t, 2, "rejected", "retry")
+}
+
+// A file of a folder that was caught in the middle of a record goes on with that
+// record.
+func TestIngestGrowing(t *testing.T) {
+	d := newDoor(t, ok)
+	dir := filepath.Join(t.TempDir(), "bucket")
+	text, all := numbered(0, 3, 1000)
+	begun := len(text) / 2
+	write(t, filepath.Join(dir, "events"), text[:begun])
+	runIngest(t, 0, dir)
+	write(t, filepath.Join(dir, "events"), text)
+	runIngest(t, 0, dir)
+	for _, r := range all {
+		if d.taken[r] != 1 {
+			t.Errorf("%.40s was taken %d times", r, d.taken[r])
+		}
+	}
+	if len(d.taken) != len(all)+1 { // and what there was of the one in the middle
+		t.Errorf("%d records were taken", len(d.taken))
+	}
 }
