@@ -56,13 +56,31 @@ func objectEnd(data []byte) int {
 	}
 	data = data[:min(len(data), MaxRecord)]
 	depth := 0
+	lists := uint64(0) // a bit for each depth: whether it is a list's
+	last := byte(0)    // before this, white space left out
 	for i := 0; i < len(data); i++ {
-		switch data[i] {
+		c := data[i]
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
 		case '{', '[':
+			// An object that begins a line where no value can be is the next record: the
+			// one before it is torn.
+			if depth > 0 && lists&1 == 0 && last != ':' && data[i-1] == '\n' {
+				return 0
+			}
 			if depth++; depth > maxDepth {
 				return 0
 			}
+			lists <<= 1
+			if c == '[' {
+				lists |= 1
+			}
 		case '}', ']':
+			if (c == ']') != (lists&1 == 1) {
+				return 0
+			}
+			lists >>= 1
 			if depth--; depth == 0 {
 				return i + 1
 			}
@@ -73,6 +91,7 @@ func objectEnd(data []byte) int {
 			}
 			i += n - 1
 		}
+		last = c
 	}
 	return 0
 }

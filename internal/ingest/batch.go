@@ -12,7 +12,7 @@ import (
 const (
 	eventsAtOnce   = 10_000
 	textAtOnce     = 32 << 20 // bytes, of events
-	rejectedAtOnce = 8 << 20 // bytes
+	rejectedAtOnce = 8 << 20  // bytes
 )
 
 // mostRecords is how many records a request may bring: as many small ones as its
