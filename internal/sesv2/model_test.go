@@ -77,8 +77,7 @@ func TestCommittedShapesAreTheModels(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(modelFile); os.IsNotExist(err) {
-		t.Logf("the service's model is not beside the project, so only the committed shapes were compared: %s", modelFile)
-		return
+		t.Skip("the service's model is not beside the project, so only the committed shapes were compared: ", modelFile)
 	}
 	whole := readModel(t, modelFile)
 	for name, op := range committed.Operations {

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+type ingestRejected struct {
+	List  rejectedList  `cmd:"" help:"List them, newest first."`
+	Show  rejectedShow  `cmd:"" help:"Print one as it came."`
+	Retry rejectedRetry `cmd:"" help:"Try to read them again, after an update for instance. Those that can be read leave the list."`
+}
+
+type rejectedList struct {
+	client
+	Limit int `default:"100" help:"How many (${default}); 0 for all."`
+}
+
+// rejectedRecord is what ListRejectedRecords and GetRejectedRecord say of one.
+type rejectedRecord struct {
+	Id, Door, Reason, Record string
+	ReceivedTimestamp        float64 // seconds since 1970
+	Bytes                    int64
+}
+
+func (r rejectedRecord) received() string {
+	return time.UnixMilli(int64(1000 * r.ReceivedTimestamp)).UTC().Format("2006-01-02 15:04:05Z")
+}
+
+// Run lists.
+func (c rejectedList) Run(o output) error {
+	ctx := context.Background()
+	cfg, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	shown := 0
+	for token := ""; ; {
+		in := map[string]any{}
+		if c.Limit > 0 {
+			in["PageSize"] = min(c.Limit-shown, 1000)
+		}
+		if token != "" {
+			in["NextToken"] = token
+		}
+		var page struct {
+			Records   []rejectedRecord
+			NextToken string
+		}
+		if err := sesame(ctx, cfg, "ListRejectedRecords", in, &page); err != nil {
+			return c.kinder(err)
+		}
+		for _, r := range page.Records {
+			fmt.Fprintf(o.out, "%s  %s  %-11s  %8d bytes  %s\n", r.Id, r.received(), r.Door, r.Bytes, r.Reason)
+		}
+		shown += len(page.Records)
+		token = page.NextToken
+		switch {
+		case shown == 0:
+			fmt.Fprintln(o.err, "There are no rejected records.")
+			return nil
+		case token == "":
+			return nil
+		case c.Limit > 0 && shown >= c.Limit:
+			fmt.Fprintln(o.err, "There are more: --limit 0 lists all.")
+			return nil
+		}
+	}
+}
+
+type rejectedShow struct {
+	client
+	ID string `arg:"" name:"ID" help:"As list says it."`
+}
+
+// Run shows.
+func (c rejectedShow) Run(o output) error {
+	ctx := context.Background()
+	cfg, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	var r rejectedRecord
+	if err := sesame(ctx, cfg, "GetRejectedRecord", map[string]any{"Id": c.ID}, &r); err != nil {
+		return c.kinder(err)
+	}
+	fmt.Fprintf(o.err, "%s by the door %s: %s\n", r.received(), r.Door, r.Reason)
+	_, err = fmt.Fprintln(o.out, strings.TrimRight(r.Record, "\n"))
+	return err
+}
+
+type rejectedRetry struct {
+	client
+	IDs []string `arg:"" optional:"" name:"ID" help:"As list says them."`
+	All bool     `help:"All of them."`
+}
+
+// retryAtOnce is how many ids the operation takes.
+const retryAtOnce = 100
+
+// Run tries again.
+func (c rejectedRetry) Run(o output) error {
+	if c.All == (len(c.IDs) > 0) {
+		return usageError{errors.New("give the ids of records, or --all")}
+	}
+	ctx := context.Background()
+	cfg, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	var sum ingestCounts
+	for ids, more := c.IDs, true; more; {
+		in := map[string]any{}
+		if !c.All {
+			n := min(len(ids), retryAtOnce)
+			in["Ids"] = ids[:n]
+			ids = ids[n:]
+		}
+		var a struct {
+			ingestCounts
+			More bool
+		}
+		if err := sesame(ctx, cfg, "RetryRejectedRecords", in, &a); err != nil {
+			return c.kinder(err)
+		}
+		sum.Added, sum.Duplicates, sum.Rejected = sum.Added+a.Added, sum.Duplicates+a.Duplicates, sum.Rejected+a.Rejected
+		more = c.All && a.More || len(ids) > 0
+	}
+	fmt.Fprintf(o.out, "%10d events are new\n%10d events were known\n%10d records still cannot be read\n", sum.Added, sum.Duplicates, sum.Rejected)
+	return nil
+}
