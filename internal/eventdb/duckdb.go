@@ -1,6 +1,7 @@
 package eventdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,8 +73,32 @@ const (
 	mostCounting, mostReading = 8, 4
 )
 
-//go:embed schema.sql
-var schema string
+//go:embed columns.sql
+var columns string
+
+// tables are where events are. What recipients do comes up to weeks after the mail
+// was sent, and what mail servers do mostly within a day. So each table is in order
+// of sending, but for so much, and little of it is read for a message; and most
+// metrics are of one of the two.
+var tables = [...]string{mailTable, recipientTable}
+
+const (
+	mailTable      = "mail_events"      // what became of mail on its way
+	recipientTable = "recipient_events" // what recipients did with it
+)
+
+// tableOf says where events of a type are.
+func tableOf(t events.Type) string {
+	switch t {
+	case events.Open, events.Click, events.Complaint, events.Subscription:
+		return recipientTable
+	}
+	return mailTable
+}
+
+// schema makes what is not there yet. The view is for people and tests.
+var schema = "CREATE TABLE IF NOT EXISTS " + mailTable + "(" + columns + "); CREATE TABLE IF NOT EXISTS " + recipientTable + "(" + columns + ");" +
+	"CREATE VIEW IF NOT EXISTS events AS FROM " + mailTable + " UNION ALL FROM " + recipientTable
 
 // Open opens the file at path, and makes it if it is not there. memory is how many
 // bytes DuckDB may use for what it reads, sorts and groups; what it uses beside
@@ -251,9 +277,11 @@ func (d *DuckDB) write() {
 	}
 }
 
-// messageQuery asks for all of an event but its times first.
-var messageQuery = "SELECT time, sent, multi, simulator, " + strings.Join(textColumns, ", ") +
-	" FROM events WHERE number = ? AND message_id = ? AND account = ? AND region = ? ORDER BY time, destination, type, key"
+// messageQuery asks one table for a message. The number of the message leads to it.
+func messageQuery(table string) string {
+	return "SELECT time, sent, multi, simulator, destination, type, sender, subject, isp, tags, bounce_type, sub_type, diagnostic, feedback_type FROM " +
+		table + " WHERE number = ? AND message_id = ? AND account = ? AND region = ?"
+}
 
 // Message is Store's.
 func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error) {
@@ -262,17 +290,61 @@ func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID strin
 		return nil, err
 	}
 	defer done()
-	all, err := d.message(ctx, src, messageID)
-	if err != nil {
+	var found [len(tables)][]events.Event
+	var failed [len(tables)]error
+	var both sync.WaitGroup
+	for i, table := range tables {
+		both.Go(func() { found[i], failed[i] = d.message(ctx, messageQuery(table), src, messageID) })
+	}
+	both.Wait()
+	if err := errors.Join(failed[:]...); err != nil {
 		return nil, fmt.Errorf("read the events of a message: %w%s", err, advice(err))
 	}
+	all := slices.Concat(found[:]...)
+	slices.SortStableFunc(all, func(a, b events.Event) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Destination, b.Destination), cmp.Compare(a.Type, b.Type))
+	})
 	return all, nil
 }
 
-func (d *DuckDB) message(ctx context.Context, src events.Source, messageID string) (all []events.Event, err error) {
-	rows, err := d.messages.QueryContext(ctx, messageQuery, events.MessageNumber(messageID), messageID, src.Account, src.Region)
+func (d *DuckDB) message(ctx context.Context, query string, src events.Source, messageID string) (found []events.Event, err error) {
+	rows, err := d.messages.QueryContext(ctx, query, events.MessageNumber(messageID), messageID, src.Account, src.Region)
 	if err != nil {
 		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e := events.Event{Source: src, MessageID: messageID}
+		var at, sent int64
+		err := rows.Scan(&at, &sent, &e.Multi, &e.Simulator, &e.Destination, &e.Type, &e.From, &e.Subject, &e.ISP, &e.Tags,
+			&e.BounceType, &e.SubType, &e.Diagnostic, &e.FeedbackType)
+		if err != nil {
+			return nil, err
+		}
+		e.Time, e.Sent = time.UnixMilli(at).UTC(), time.UnixMilli(sent).UTC()
+		found = append(found, e)
+	}
+	return found, rows.Err()
+}
+
+// Walk is Store's.
+func (d *DuckDB) Walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error {
+	done, err := d.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := d.walk(ctx, src, from, to, do); err != nil {
+		return fmt.Errorf("read events: %w%s", err, advice(err))
+	}
+	return nil
+}
+
+func (d *DuckDB) walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error {
+	rows, err := d.db.QueryContext(ctx, "SELECT time, sent, multi, simulator, "+strings.Join(textColumns, ", ")+
+		" FROM events WHERE sent >= ? AND sent < ? AND account = ? AND region = ?", from.UnixMilli(), to.UnixMilli(), src.Account, src.Region)
+	if err != nil {
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -283,12 +355,14 @@ func (d *DuckDB) message(ctx context.Context, src events.Source, messageID strin
 			into = append(into, text)
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, err
+			return err
 		}
 		e.Time, e.Sent = time.UnixMilli(at).UTC(), time.UnixMilli(sent).UTC()
-		all = append(all, e)
+		if err := do(&e); err != nil {
+			return err
+		}
 	}
-	return all, rows.Err()
+	return rows.Err()
 }
 
 // condition is a part of a query, and what stands for its question marks.
@@ -345,55 +419,76 @@ func (d *DuckDB) daily(ctx context.Context, src events.Source, q Query) ([]Day, 
 	if q.OneRecipient {
 		where.and("NOT multi AND NOT simulator")
 	}
-	from, to := q.From.UnixMilli(), q.To.UnixMilli()
-	tracked := func(t events.Type) {
-		where.and("configuration_set IN (SELECT configuration_set FROM events WHERE account = ? AND region = ? AND type = ? AND time BETWEEN ? AND ?)",
-			src.Account, src.Region, string(t), from-tracking, to+tracking)
-	}
+	table := mailTable
 	switch q.Metric {
 	case Sends:
 		where.and("type = 'SEND'")
-	case Deliveries:
+	case Deliveries, DeliveryOpens, DeliveryClicks:
 		where.and("type = 'DELIVERY'")
 	case Complaints:
+		table = recipientTable
 		where.and("type = 'COMPLAINT' AND sub_type NOT IN " + suppressed)
 	case PermanentBounces:
 		where.and("type = 'BOUNCE' AND bounce_type = 'PERMANENT' AND sub_type NOT IN " + suppressed)
 	case TransientBounces:
 		where.and("type = 'BOUNCE' AND bounce_type <> 'PERMANENT'")
-	case DeliveryOpens:
-		where.and("type = 'DELIVERY'")
-		tracked(events.Open)
-	case DeliveryClicks:
-		where.and("type = 'DELIVERY'")
-		tracked(events.Click)
 	case DeliveryComplaints:
 		where.and("type = 'DELIVERY' AND isp IN (SELECT unnest(?::VARCHAR[]))", events.FeedbackLoops())
 	case Opens:
 		where.and("type = 'OPEN'")
-		return d.firstTimes(ctx, where, from, to)
+		return d.firstTimes(ctx, where, q)
 	case Clicks:
 		where.and("type = 'CLICK'")
-		return d.firstTimes(ctx, where, from, to)
+		return d.firstTimes(ctx, where, q)
 	default:
 		return nil, fmt.Errorf("%q is no metric", q.Metric)
 	}
-	where.and("time >= ? AND time < ?", from, to)
-	return d.days(ctx, "SELECT time // ? AS day, count(*) FROM events WHERE "+where.String()+" GROUP BY day ORDER BY day", append([]any{day}, where.args...)...)
+	if shows, ok := shownBy[q.Metric]; ok {
+		sets, err := d.configurationSets(ctx, src, shows, q)
+		if err != nil || len(sets) == 0 {
+			return nil, err
+		}
+		where.and("configuration_set IN (SELECT unnest(?::VARCHAR[]))", sets)
+	}
+	where.and("time >= ? AND time < ?", q.From.UnixMilli(), q.To.UnixMilli())
+	return d.days(ctx, "SELECT time // ? AS day, count(*) FROM "+table+" WHERE "+where.String()+" GROUP BY day ORDER BY day", append([]any{day}, where.args...)...)
+}
+
+// shownBy gives the events that show that those of a configuration set are tracked.
+var shownBy = map[Metric]events.Type{DeliveryOpens: events.Open, DeliveryClicks: events.Click}
+
+// configurationSets gives those of which there are events of a type around the time
+// that is asked for.
+func (d *DuckDB) configurationSets(ctx context.Context, src events.Source, t events.Type, q Query) (sets []string, err error) {
+	rows, err := d.db.QueryContext(ctx, "SELECT DISTINCT configuration_set FROM "+tableOf(t)+" WHERE account = ? AND region = ? AND type = ? AND time BETWEEN ? AND ?",
+		src.Account, src.Region, string(t), q.From.UnixMilli()-tracking, q.To.UnixMilli()+tracking)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var set string
+		if err := rows.Scan(&set); err != nil {
+			return nil, err
+		}
+		sets = append(sets, set)
+	}
+	return sets, rows.Err()
 }
 
 // firstTimes counts recipients of messages by the day of their first event. One
-// that had its first before from is not counted, so earlier events are looked at
+// that had its first before q.From is not counted, so earlier events are looked at
 // too, of the messages that there can be in question.
-func (d *DuckDB) firstTimes(ctx context.Context, where condition, from, to int64) ([]Day, error) {
+func (d *DuckDB) firstTimes(ctx context.Context, where condition, q Query) ([]Day, error) {
+	from, to := q.From.UnixMilli(), q.To.UnixMilli()
 	inside := where
 	inside.and("time >= ? AND time < ?", from, to)
 	var oldest sql.NullInt64
-	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM events WHERE "+inside.String(), inside.args...).Scan(&oldest); err != nil || !oldest.Valid {
+	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM "+recipientTable+" WHERE "+inside.String(), inside.args...).Scan(&oldest); err != nil || !oldest.Valid {
 		return nil, err
 	}
 	where.and("time < ? AND sent >= ?", to, oldest.Int64)
-	return d.days(ctx, "SELECT first // ? AS day, count(*) FROM (SELECT min(time) AS first FROM events WHERE "+where.String()+
+	return d.days(ctx, "SELECT first // ? AS day, count(*) FROM (SELECT min(time) AS first FROM "+recipientTable+" WHERE "+where.String()+
 		" GROUP BY recipient) WHERE first >= ? GROUP BY day ORDER BY day",
 		append(append([]any{day}, where.args...), from)...)
 }
@@ -452,21 +547,32 @@ func (d *DuckDB) dropSome(ctx context.Context, before int64) (dropped int64, mor
 	if !oldest.Valid || oldest.Int64 >= before {
 		return 0, false, nil
 	}
+	for _, table := range tables {
+		n, err := d.drop(ctx, table, min(before, oldest.Int64+dropAtOnce))
+		dropped += n
+		if err != nil {
+			return dropped, false, err
+		}
+	}
+	return dropped, true, nil
+}
+
+// drop drops a table's events of messages that were sent before that time.
+func (d *DuckDB) drop(ctx context.Context, table string, before int64) (dropped int64, err error) {
 	for try := 0; ; try++ {
-		done, err := d.db.ExecContext(ctx, "DELETE FROM events WHERE sent < ?", min(before, oldest.Int64+dropAtOnce))
+		done, err := d.db.ExecContext(ctx, "DELETE FROM "+table+" WHERE sent < ?", before)
 		var conflict *duckdb.Error
 		if errors.As(err, &conflict) && conflict.Type == duckdb.ErrorTypeTransaction && try < 100 {
 			select {
 			case <-time.After(10 * time.Millisecond):
 				continue
 			case <-ctx.Done():
-				return 0, false, ctx.Err()
+				return 0, ctx.Err()
 			}
 		}
 		if err != nil {
-			return 0, false, err
+			return 0, err
 		}
-		dropped, err = done.RowsAffected()
-		return dropped, true, err
+		return done.RowsAffected()
 	}
 }

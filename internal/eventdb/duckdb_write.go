@@ -19,7 +19,7 @@ import (
 	"sesame/internal/events"
 )
 
-// textColumns are the columns of schema.sql that are text, in the order of texts.
+// textColumns are the columns of columns.sql that are text, in the order of texts.
 var textColumns = []string{
 	"account", "region", "message_id", "destination", "type", "sender", "subject", "configuration_set", "identity", "isp", "tags",
 	"bounce_type", "sub_type", "diagnostic", "feedback_type", "delay_type", "link", "user_agent", "ip", "feedback_id", "details",
@@ -50,7 +50,7 @@ var otherColumns = []struct {
 type writer struct {
 	db      mapping.Database
 	conn    mapping.Connection
-	find    mapping.PreparedStatement // the stored ones of arrivals
+	find    map[string]*mapping.PreparedStatement // of each table, the stored ones of arrivals
 	types   []mapping.LogicalType
 	chunk   mapping.DataChunk // rows on their way into the table
 	columns []unsafe.Pointer  // where the chunk has the values of each column
@@ -77,7 +77,7 @@ func newWriter(path string, settings url.Values) (*writer, error) {
 			return nil, fmt.Errorf("set DuckDB's %s", name)
 		}
 	}
-	w := &writer{}
+	w := &writer{find: map[string]*mapping.PreparedStatement{}}
 	var why string
 	if mapping.GetOrCreateFromCache(duckdb.GetInstanceCache(), path, &w.db, config, &why) == mapping.StateError {
 		return nil, errors.New(why)
@@ -99,8 +99,11 @@ func newWriter(path string, settings url.Values) (*writer, error) {
 	w.keyType = []mapping.LogicalType{mapping.CreateLogicalType(mapping.TypeUBigInt)}
 	w.keys = mapping.CreateDataChunk(w.keyType)
 	err := w.exec("CREATE TEMP TABLE arrivals (key UBIGINT)")
-	if err == nil && mapping.Prepare(w.conn, "SELECT key FROM events WHERE time BETWEEN ? AND ? AND key IN (FROM arrivals)", &w.find) == mapping.StateError {
-		err = errors.New(mapping.PrepareError(w.find))
+	for _, table := range tables {
+		w.find[table] = new(mapping.PreparedStatement)
+		if err == nil && mapping.Prepare(w.conn, "SELECT key FROM "+table+" WHERE time BETWEEN ? AND ? AND key IN (FROM arrivals)", w.find[table]) == mapping.StateError {
+			err = errors.New(mapping.PrepareError(*w.find[table]))
+		}
 	}
 	if err != nil {
 		w.close()
@@ -110,7 +113,9 @@ func newWriter(path string, settings url.Values) (*writer, error) {
 }
 
 func (w *writer) close() {
-	mapping.DestroyPrepare(&w.find)
+	for _, find := range w.find {
+		mapping.DestroyPrepare(find)
+	}
 	mapping.DestroyDataChunk(&w.keys)
 	mapping.DestroyDataChunk(&w.chunk)
 	for _, t := range slices.Concat(w.types, w.keyType) {
@@ -141,31 +146,39 @@ type row struct {
 // add adds the events that are not there in one transaction, and says how many of
 // each request that were.
 func (w *writer) add(all []request) (counts []int, err error) {
-	var rows []row
+	rows := map[string][]row{} // of each table
 	there := map[uint64]bool{} // keys, and whether they are stored
 	for i, r := range all {
 		for j, key := range r.keys {
 			if _, twice := there[key]; !twice {
 				there[key] = false
-				rows = append(rows, row{&r.events[j], key, i})
+				table := tableOf(r.events[j].Type)
+				rows[table] = append(rows[table], row{&r.events[j], key, i})
 			}
 		}
 	}
 	if err := w.exec("BEGIN"); err != nil {
 		return nil, err
 	}
-	if counts, err = w.addRows(rows, there, len(all)); err != nil {
-		return nil, errors.Join(err, w.exec("ROLLBACK"))
+	counts = make([]int, len(all))
+	for _, table := range tables {
+		if err := w.addRows(table, rows[table], there, counts); err != nil {
+			return nil, errors.Join(err, w.exec("ROLLBACK"))
+		}
 	}
 	return counts, w.exec("COMMIT") // which rolls back when it fails
 }
 
-func (w *writer) addRows(rows []row, there map[uint64]bool, requests int) (counts []int, err error) {
-	if err := w.lookUp(rows, there); err != nil {
-		return nil, err
+// addRows adds the rows of one table that are not there, and counts them with their
+// requests.
+func (w *writer) addRows(table string, rows []row, there map[uint64]bool, counts []int) error {
+	if len(rows) == 0 {
+		return nil
 	}
-	counts = make([]int, requests)
-	return counts, w.appendTo("events", func(into mapping.Appender) error {
+	if err := w.lookUp(table, rows, there); err != nil {
+		return err
+	}
+	return w.appendTo(table, func(into mapping.Appender) error {
 		for _, c := range textColumns {
 			mapping.AppenderAddColumn(into, c)
 		}
@@ -195,8 +208,8 @@ func (w *writer) addRows(rows []row, there map[uint64]bool, requests int) (count
 
 var vectorSize = int(mapping.VectorSize())
 
-// lookUp notes in there which keys are stored.
-func (w *writer) lookUp(rows []row, there map[uint64]bool) error {
+// lookUp notes in there which keys are stored in the table.
+func (w *writer) lookUp(table string, rows []row, there map[uint64]bool) error {
 	// The time, of which the key is made too, spares reading what is from other days;
 	// so those that are far from each other are looked up one after the other.
 	sorted := slices.Clone(rows)
@@ -206,7 +219,7 @@ func (w *writer) lookUp(rows []row, there map[uint64]bool) error {
 		for end < len(sorted) && (n == mostSpans || sorted[end].event.Time.Sub(sorted[end-1].event.Time) < spanGap) {
 			end++
 		}
-		if err := w.lookUpSpan(sorted[:end], there); err != nil {
+		if err := w.lookUpSpan(*w.find[table], sorted[:end], there); err != nil {
 			return err
 		}
 		sorted = sorted[end:]
@@ -222,7 +235,7 @@ const (
 )
 
 // lookUpSpan is lookUp of rows in order of time.
-func (w *writer) lookUpSpan(rows []row, there map[uint64]bool) error {
+func (w *writer) lookUpSpan(find mapping.PreparedStatement, rows []row, there map[uint64]bool) error {
 	from, to := rows[0].event.Time.UnixMilli(), rows[len(rows)-1].event.Time.UnixMilli()
 	err := w.appendTo("arrivals", func(into mapping.Appender) error {
 		for some := range slices.Chunk(rows, vectorSize) {
@@ -243,10 +256,10 @@ func (w *writer) lookUpSpan(rows []row, there map[uint64]bool) error {
 	}
 	var result mapping.Result
 	defer mapping.DestroyResult(&result)
-	if mapping.BindInt64(w.find, 1, from) == mapping.StateError || mapping.BindInt64(w.find, 2, to) == mapping.StateError {
-		return errors.New(mapping.PrepareError(w.find))
+	if mapping.BindInt64(find, 1, from) == mapping.StateError || mapping.BindInt64(find, 2, to) == mapping.StateError {
+		return errors.New(mapping.PrepareError(find))
 	}
-	if mapping.ExecutePrepared(w.find, &result) == mapping.StateError {
+	if mapping.ExecutePrepared(find, &result) == mapping.StateError {
 		return errors.New(mapping.ResultError(&result))
 	}
 	for {

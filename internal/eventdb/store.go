@@ -28,8 +28,15 @@ type Store interface {
 
 	// Message gives all events of a message, oldest first, those of one moment in
 	// order of destination and type; none when there is no such message. All events of
-	// a message have the same Sent.
+	// a message for which SES gave its time have the same Sent. ConfigurationSet,
+	// Identity, DelayType, Link, UserAgent, IP, FeedbackID and Details are left empty:
+	// reading them would take as long as everything else.
 	Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error)
+
+	// Walk calls do with each event of messages that were sent from from on and before
+	// to, whole, in any order, until do gives an error, which it returns. What is
+	// appended meanwhile may be left out. The event is the caller's.
+	Walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error
 
 	// Daily counts by UTC day, in order; days without a count are left out.
 	Daily(ctx context.Context, src events.Source, q Query) ([]Day, error)

@@ -3,6 +3,7 @@ package eventdb
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ func suite(t *testing.T, open func(t *testing.T) Store) {
 		{"an event is kept as it came", keepsEvents},
 		{"an event is there once", keepsOnce},
 		{"a message's events come oldest first", orders},
+		{"a walk comes by all mail of a time", walks},
 		{"sources are kept apart", keepsApart},
 		{"each metric counts what it is defined to count", defines},
 		{"an open is counted on the day of the first", countsFirst},
@@ -86,6 +88,27 @@ func message(t *testing.T, s Store, src events.Source, id string) []events.Event
 	return all
 }
 
+// told is what Message gives of an event.
+func told(e events.Event) events.Event {
+	e.ConfigurationSet, e.Identity, e.DelayType, e.Link, e.UserAgent, e.IP, e.FeedbackID, e.Details = "", "", "", "", "", "", "", ""
+	return e
+}
+
+// walk gives what a walk comes by and is wanted.
+func walk(t *testing.T, s Store, src events.Source, from, to time.Time, wanted func(events.Event) bool) (all []events.Event) {
+	t.Helper()
+	err := s.Walk(t.Context(), src, from, to, func(e *events.Event) error {
+		if wanted(*e) {
+			all = append(all, *e)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Walk: %v", err)
+	}
+	return all
+}
+
 func daily(t *testing.T, s Store, src events.Source, q Query) []Day {
 	t.Helper()
 	days, err := s.Daily(t.Context(), src, q)
@@ -121,7 +144,11 @@ func keepsEvents(t *testing.T, s Store) {
 	old := event(4, events.Send, time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), nil)
 	add(t, s, 5, full, odd, large, bare, old)
 	for _, e := range []events.Event{full, odd, large, bare, old} {
-		if d := diff.Diff([]events.Event{e}, message(t, s, source, e.MessageID)); d != "" {
+		if d := diff.Diff([]events.Event{told(e)}, message(t, s, source, e.MessageID)); d != "" {
+			t.Errorf("an event of a message came back different:\n%.2000s", d)
+		}
+		of := func(got events.Event) bool { return got.MessageID == e.MessageID }
+		if d := diff.Diff([]events.Event{e}, walk(t, s, source, e.Sent, e.Sent.Add(time.Millisecond), of)); d != "" {
 			t.Errorf("an event came back different:\n%.2000s", d)
 		}
 	}
@@ -172,8 +199,38 @@ func orders(t *testing.T, s Store) {
 	for _, i := range []int{3, 0, 4, 2, 1} {
 		add(t, s, 1, want[i])
 	}
+	for i := range want {
+		want[i] = told(want[i])
+	}
 	if d := diff.Diff(want, message(t, s, source, want[0].MessageID)); d != "" {
 		t.Error(d)
+	}
+}
+
+func walks(t *testing.T, s Store) {
+	sent := func(days int) func(*events.Event) {
+		return func(e *events.Event) { e.Sent = start.AddDate(0, 0, days) }
+	}
+	add(t, s, 5, event(1, events.Send, start, sent(0)), event(1, events.Open, start.AddDate(0, 0, 9), sent(0)),
+		event(2, events.Send, start, sent(1)), event(3, events.Click, start, sent(2)),
+		event(4, events.Send, start, func(e *events.Event) { sent(1)(e); e.Region = "eu-west-1" }))
+	count := func(from, to int) int {
+		return len(walk(t, s, source, start.AddDate(0, 0, from), start.AddDate(0, 0, to), func(events.Event) bool { return true }))
+	}
+	for _, test := range [][3]int{{0, 3, 4}, {0, 2, 3}, {0, 1, 2}, {1, 2, 1}, {2, 3, 1}, {3, 9, 0}, {1, 1, 0}, {2, 0, 0}} {
+		if got := count(test[0], test[1]); got != test[2] {
+			t.Errorf("from day %d to %d: %d events, want %d", test[0], test[1], got, test[2])
+		}
+	}
+	enough, n := errors.New("enough"), 0
+	err := s.Walk(t.Context(), source, start, start.AddDate(0, 0, 3), func(*events.Event) error {
+		if n++; n == 2 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || n != 2 {
+		t.Errorf("a walk that was ended came by %d events and gave %v", n, err)
 	}
 }
 
@@ -542,6 +599,9 @@ func model(t *testing.T, s Store) {
 		readers.Go(func() {
 			for _, m := range part {
 				want := messages[m]
+				for i := range want {
+					want[i] = told(want[i])
+				}
 				slices.SortFunc(want, func(a, b events.Event) int {
 					return cmp.Or(a.Time.Compare(b.Time), strings.Compare(a.Destination, b.Destination), strings.Compare(string(a.Type), string(b.Type)))
 				})
@@ -554,6 +614,25 @@ func model(t *testing.T, s Store) {
 		})
 	}
 	readers.Wait()
+
+	for range 10 {
+		from := start.AddDate(0, 0, r.IntN(120))
+		to := from.Add(time.Duration(r.IntN(72)) * time.Hour)
+		left := map[events.Event]int{}
+		for _, e := range unique {
+			if e.Source == source && !e.Sent.Before(from) && e.Sent.Before(to) {
+				left[e]++
+			}
+		}
+		for _, e := range walk(t, s, source, from, to, func(events.Event) bool { return true }) {
+			if left[e]--; left[e] == 0 {
+				delete(left, e)
+			}
+		}
+		if len(left) > 0 {
+			t.Errorf("a walk from %v to %v has %d events too few or too many", from, to, len(left))
+		}
+	}
 
 	counted := 0
 	for i := range queries {

@@ -26,7 +26,7 @@ type Tag struct{ Name, Value string }
 type Recipient struct {
 	Address string // "" when SES did not say whom its events are about
 	ISP     string
-	Events  []events.Event // oldest first; at least one
+	Events  []events.Event // oldest first; at least one; what eventdb.Store's Message leaves out is empty
 }
 
 // Message gives what is known of a message. ErrVDMDisabled, which is looked at

@@ -1,6 +1,5 @@
--- The events. Times are milliseconds since 1970; text that SES did not give is ''.
--- What is long and much alike is packed with zstd.
-CREATE TABLE IF NOT EXISTS events (
+-- The columns of both tables of events. Times are milliseconds since 1970; text that
+-- SES did not give is ''. What is long and seldom alike is packed with zstd.
   account        VARCHAR NOT NULL,
   region         VARCHAR NOT NULL,
   key            UBIGINT NOT NULL,  -- events.Event.Key
@@ -16,7 +15,7 @@ CREATE TABLE IF NOT EXISTS events (
   configuration_set VARCHAR NOT NULL,
   identity       VARCHAR NOT NULL,
   isp            VARCHAR NOT NULL,
-  tags           VARCHAR NOT NULL USING COMPRESSION zstd,  -- JSON
+  tags           VARCHAR NOT NULL,  -- JSON
   multi          BOOLEAN NOT NULL,
   simulator      BOOLEAN NOT NULL,
   bounce_type    VARCHAR NOT NULL,
@@ -29,4 +28,3 @@ CREATE TABLE IF NOT EXISTS events (
   ip             VARCHAR NOT NULL,
   feedback_id    VARCHAR NOT NULL,
   details        VARCHAR NOT NULL USING COMPRESSION zstd   -- JSON
-);
