@@ -67,7 +67,7 @@ const (
 	gathering = 2 * time.Millisecond
 	// logSize is about how large DuckDB's log becomes before what is in it is
 	// written in its place: opening after a crash reads it.
-	logSize = "64MB"
+	logSize = "128MB"
 	// mostCounting and mostReading are how many queries run at once that count, and
 	// that read a message; others wait. They do not wait for each other.
 	mostCounting, mostReading = 8, 4

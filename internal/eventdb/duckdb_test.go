@@ -243,7 +243,7 @@ func TestOpenAfterKillWithFullLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
 	d := openAt(t, path)
 	s := newSample(1, start, time.Second)
-	size := int64(50 << 20) // near logSize
+	size := int64(110 << 20) // near logSize
 	if testing.Short() {
 		size = 10 << 20
 	}
