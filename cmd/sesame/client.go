@@ -114,8 +114,24 @@ func listID(ctx context.Context, mm *mailmanager.Client, list string) (string, e
 
 var errNoList = errors.New("there is no address list")
 
-// sesame calls one of Sesame's own operations, under /sesame/v1/.
+// sesame calls one of Sesame's own operations, under /sesame/v1/, again when it
+// comes too soon.
 func sesame(ctx context.Context, cfg aws.Config, operation string, in, out any) error {
+	for try := 0; ; try++ {
+		err := sesameOnce(ctx, cfg, operation, in, out)
+		var refused smithy.APIError
+		if !errors.As(err, &refused) || refused.ErrorCode() != "ThrottlingException" || try == 60 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func sesameOnce(ctx context.Context, cfg aws.Config, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err

@@ -288,9 +288,7 @@ func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report
 		pause := 100 * time.Millisecond
 		var api smithy.APIError
 		switch {
-		case errors.As(err, &api) && api.ErrorCode() == "ThrottlingException":
-			pause = time.Second
-		case err != nil && (api == nil || api.ErrorCode() == "ServiceUnavailable") && ctx.Err() == nil && time.Since(answered) < waitForServer:
+		case err != nil && (!errors.As(err, &api) || api.ErrorCode() == "ServiceUnavailable") && ctx.Err() == nil && time.Since(answered) < waitForServer:
 			p.show("the server does not answer, and is waited for", 0, "", 0)
 			pause = time.Second
 		case err != nil:

@@ -45,11 +45,13 @@ type ingestSend struct {
 func (ingestSend) Help() string {
 	return `Reads email events as SES publishes them, JSON objects one a line or one behind the other, plain, gzip or zstd, whatever the file is called. Of a folder, such as the objects that Firehose left in a bucket, it reads all files, and those in folders in it, in order of their names; names that begin with a dot are left out.
 
-What the server has taken is noted in FILE.sesame-progress (beside it, or FOLDER.sesame-progress). After Ctrl-C or a failure the same command goes on there, and of a folder only what has come since is sent. The note for a file is removed at its end. Nothing is counted twice even without it: the server knows what it has. --no-resume begins at the beginning.
+What the server has taken is noted in FILE.sesame-progress (beside it, or FOLDER.sesame-progress). After Ctrl-C or a failure the same command goes on there, and of a folder only what has come since is sent. The note for a file is removed at its end, unless --state names it. Nothing is counted twice even without it: the server knows what it has. --no-resume begins at the beginning.
 
 The server sets aside what it cannot read: "sesame ingest rejected list" shows it.
 
-The exit status is 0 when all was sent, 1 when not, and 2 for wrong usage or, with --strict, when a record was rejected.
+The exit status is 0 when all was sent (but for records above 4 MiB, which are counted), 1 when not, and 2 for wrong usage or, with --strict, when a record was rejected or too large.
+
+Its flags are shown by "sesame ingest send --help".
 
 Examples:
   sesame ingest events.jsonl

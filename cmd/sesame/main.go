@@ -21,7 +21,7 @@ type cli struct {
 	Import   importCmd   `cmd:"" help:"Import a file into an address list of a running server."`
 	Keys     keysCmd     `cmd:"" help:"Access keys of a data folder, whether a server runs on it or not."`
 	Lists    listsCmd    `cmd:"" help:"Ask a running server about address lists, or write one to a file."`
-	Demo     demoCmd     `cmd:"" help:"Start a server in a temporary folder and run an import through it."`
+	Demo     demoCmd     `cmd:"" help:"Start a server in a temporary folder, run an import through it, and feed it a week of mail."`
 	Ingest   ingestCmd   `cmd:"" help:"Send email events to a running server, or see what it could not read."`
 	Generate generateCmd `cmd:"" help:"Make up data to try things with."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
@@ -48,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	parser, err := kong.New(&c,
 		kong.Name("sesame"),
-		kong.Description("Amazon SES's bulk side, self-hosted: address lists and their import jobs, spoken to by unchanged AWS SDKs."),
+		kong.Description("Amazon SES's bulk side, self-hosted: address lists and their import jobs, email events and what is asked of them, spoken to by unchanged AWS SDKs."),
 		kong.Writers(stdout, stderr),
 		kong.Vars{"version": versionLine()},
 		kong.UsageOnError(),

@@ -26,16 +26,17 @@ type Server struct {
 	PublicURL     string   `name:"public-url" env:"SESAME_PUBLIC_URL" placeholder:"URL" help:"What pre-signed URLs start with, as clients reach this server. Default: from --listen."`
 	DataDir       string   `default:"sesame-data" env:"SESAME_DATA_DIR" placeholder:"DIR" help:"Folder that holds everything (${default})."`
 	Region        string   `default:"us-east-1" env:"SESAME_REGION" help:"Region that clients sign for and ARNs name (${default})."`
-	AccountID     string   `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, 12 digits (${default})."`
-	Quotas        string   `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or the service's, as far as they are documented (aws)."`
-	APIRate       float64  `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws."`
+	AccountID     string   `default:"000000000000" env:"SESAME_ACCOUNT_ID" placeholder:"DIGITS" help:"Account of the root access key, and of events that come by signed SNS notifications; 12 digits (${default})."`
+	Quotas        string   `default:"sesame" enum:"sesame,aws" env:"SESAME_QUOTAS" help:"Limits: sesame's own, or the service's, as far as they are documented (aws); with aws, answers about mail also leave out what the service's do: mail with several recipients, to its simulator, and of more than 30 (metrics: 60) days ago."`
+	APIRate       float64  `name:"api-rate" default:"-1" env:"SESAME_API_RATE" placeholder:"N" help:"Requests a second of one operation by one account; 0 is no limit. Default: 500, and 1 with --quotas aws. GetMessageInsights, BatchGetMetricData and PutAccountVdmAttributes keep their own; what comes in under /ingest/ has none."`
 	MaxUpload     int64    `default:"5368709120" env:"SESAME_MAX_UPLOAD" placeholder:"BYTES" help:"Largest file that can be uploaded for an import (${default})."`
 	ImportWorkers int      `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
 	ImportMemory  int      `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
 	ImportKeep    int      `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
-	Retention     int      `default:"400" env:"SESAME_RETENTION" placeholder:"DAYS" help:"Days after the sending of a message for which its events are kept (${default})."`
-	EventMemory   int64    `default:"536870912" env:"SESAME_EVENT_MEMORY" placeholder:"BYTES" help:"Memory that the store of events may take (${default})."`
+	Retention     int      `default:"400" env:"SESAME_RETENTION" placeholder:"DAYS" help:"Days after the sending of a message for which its events are kept (${default}); older ones are removed at the start and each hour."`
+	EventMemory   int64    `default:"536870912" env:"SESAME_EVENT_MEMORY" placeholder:"BYTES" help:"Memory that the store of events may take for what it reads and sorts; it takes some more to write (${default})."`
 	SNSTopics     []string `name:"sns-topics" env:"SESAME_SNS_TOPICS" placeholder:"ARN" help:"SNS topics whose notifications of email events are taken, separated by commas. Default: none."`
+	ISPMX         string   `name:"isp-mx" env:"SESAME_ISP_MX" placeholder:"FILE" help:"Table of mailbox providers by their mail hosts, a line each: Gmail google.com. With it the server asks DNS for the mail hosts of recipients' domains that it does not know. Default: it never asks."`
 	TLSCert       string   `name:"tls-cert" env:"SESAME_TLS_CERT" placeholder:"FILE" help:"Certificate chain, PEM. With --tls-key the server speaks HTTPS."`
 	TLSKey        string   `name:"tls-key" env:"SESAME_TLS_KEY" placeholder:"FILE" help:"The certificate's private key, PEM."`
 	LogLevel      string   `default:"info" enum:"debug,info,warn,error" env:"SESAME_LOG_LEVEL" help:"Least level that is logged: ${enum}."`

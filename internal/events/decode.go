@@ -17,8 +17,8 @@ var ErrNoEvent = errors.New("a notice of the service, not an event")
 
 const (
 	// MaxRecord is how long a record may be, in bytes. Firehose, SNS and EventBridge
-	// carry no longer ones.
-	MaxRecord = 1 << 20
+	// carry none above 1 MiB; in what Firehose could not deliver it is base64.
+	MaxRecord = 3 << 19
 	// MaxRecipients is how many events a record may have. SES sends a message to 50
 	// recipients at most.
 	MaxRecipients = 1000
@@ -80,10 +80,14 @@ func (d *decoder) inside(src Source, envelopes int) ([]Event, error) {
 	case kind == "Notification" && message.Kind() == '"':
 		detail = d.unquoted(message)
 	case raw != nil && raw.Kind() == '"': // what Firehose could not deliver, as it writes it to its bucket
-		var err error
-		if detail, err = base64.StdEncoding.AppendDecode(nil, d.unquoted(raw)); err != nil {
+		text, err := base64.StdEncoding.AppendDecode(nil, d.unquoted(raw))
+		if err != nil {
 			return nil, errors.New(`the record has a "rawData" that is not base64`)
 		}
+		if envelopes == 0 {
+			return nil, noMail
+		}
+		return decodeEach(src, text, envelopes-1)
 	default:
 		return nil, noMail
 	}
@@ -91,6 +95,22 @@ func (d *decoder) inside(src Source, envelopes int) ([]Event, error) {
 		return nil, noMail
 	}
 	return decode(src, detail, envelopes-1)
+}
+
+// decodeEach decodes what may be several records. All of them must be readable.
+func decodeEach(src Source, data []byte, envelopes int) (all []Event, err error) {
+	err = errors.New(`the record has nothing in "rawData"`)
+	for record := range Records(data) {
+		found, failed := decode(src, record, envelopes)
+		if err = failed; failed != nil && failed != ErrNoEvent {
+			return nil, failed
+		}
+		all = append(all, found...)
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	return nil, err
 }
 
 func isRegion(name []byte) bool {
@@ -181,7 +201,7 @@ func (d *decoder) events(src Source) ([]Event, error) {
 		d.cut = d.cut[:shared]
 		e.Destination = d.keep("destination", bare(to.address), maxAddress)
 		e.Diagnostic = d.keep("diagnosticCode", to.diagnostic, maxText)
-		domain := domainOf(e.Destination)
+		domain := DomainOf(e.Destination)
 		e.ISP = ispOf(domain)
 		e.Simulator = domain == simulator
 		e.Details = plain
@@ -268,7 +288,7 @@ func (d *decoder) identity(e *Event) string {
 	if len(d.fromDomain) > 0 {
 		return d.keep("ses:from-domain", d.fromDomain, maxAddress)
 	}
-	return domainOf(e.From)
+	return DomainOf(e.From)
 }
 
 // bare takes the display name off an address.

@@ -2,9 +2,10 @@
 // and which mailbox provider a recipient is with.
 //
 // It promises that Decode takes every form of event that SES is known to publish,
-// that it loses nothing that SES says of an event but what belongs to the message
-// itself (headers, and of commonHeaders all but from and subject) and to the way
-// (the envelopes of SNS and EventBridge), and that the same event gives the same
+// that it loses nothing that SES says of an event, within Event's bounds, but what
+// belongs to the message itself (headers, and of commonHeaders all but the subject,
+// and from where source is missing) and to the way (the envelopes of SNS and
+// EventBridge), and that the same event gives the same
 // Key, however often and by whatever way it comes.
 //
 // It knows neither HTTP nor SQL, and may import nothing of Sesame.
@@ -137,8 +138,8 @@ func MessageNumber(id string) int64 {
 	return -1 - int64(xxhash.Sum64String(id)>>1)
 }
 
-// domainOf gives the domain of an address in lower case, or the whole of what has
+// DomainOf gives the domain of an address in lower case, or the whole of what has
 // no @.
-func domainOf(address string) string {
+func DomainOf(address string) string {
 	return strings.ToLower(strings.TrimSuffix(address[strings.LastIndexByte(address, '@')+1:], "."))
 }

@@ -54,8 +54,8 @@ func ISPs() []string { return slices.Clone(ispNames) }
 func FeedbackLoops() []string { return slices.Clone(feedbackLoops) }
 
 // MXTable tells mailbox providers by the hosts that take their mail, for domains
-// that companies have with them. An operator gives it; who asks it has looked up
-// the MX of the recipient's domain.
+// that companies have with them. An operator gives it (--isp-mx); who asks it has
+// looked up the MX of the recipient's domain.
 type MXTable struct {
 	bySuffix map[string]string
 }

@@ -60,7 +60,7 @@ func TestISPOfAddress(t *testing.T) {
 		"a@ya.ru": "Yandex", "a@pm.me": "Proton", "a@zoho.com": "Zoho", `"a@gmail.com"@yahoo.com`: "Yahoo", "yahoo.co.jp": "YahooJapan",
 		"a@mail.gmail.com": UnknownISP, "a@example.com": UnknownISP, "a@": UnknownISP, "": UnknownISP,
 	} {
-		if got := ispOf(domainOf(address)); got != want {
+		if got := ispOf(DomainOf(address)); got != want {
 			t.Errorf("%q: %s, want %s", address, got, want)
 		}
 	}

@@ -67,7 +67,7 @@ func TestLongRecords(t *testing.T) {
 		_, err := Decode(ours, one)
 		got = append(got, fmt.Sprint(len(one), " ", err))
 	}
-	want := []string{"1048576 <nil>", "1048577 the record is longer than 1048576 bytes", "1000 <nil>"}
+	want := []string{"1572864 <nil>", "1572865 the record is longer than 1572864 bytes", "1000 <nil>"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

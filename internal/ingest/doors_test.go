@@ -48,8 +48,8 @@ func TestEventBridge(t *testing.T) {
 	for name, given := range map[string]string{"none": "", "wrong": p.key.ID + ":x", "disabled": pair(disabled), "not allowed": pair(reader)} {
 		p.post("eventbridge", event("m-10", east), http.Header{"X-Api-Key": {given}}).is(t, name, 401)
 	}
-	p.post("eventbridge", gzipped(strings.Repeat(" ", 2<<20+1)), with(key, "Content-Encoding", "gzip")).is(t, "a bomb", 413)
-	tooLarge := p.request("eventbridge", io.LimitReader(spaces{}, 2<<20+1), key)
+	p.post("eventbridge", gzipped(strings.Repeat(" ", 3<<20+1)), with(key, "Content-Encoding", "gzip")).is(t, "a bomb", 413)
+	tooLarge := p.request("eventbridge", io.LimitReader(spaces{}, 3<<20+1), key)
 	if a, err := p.client.Do(tooLarge); err == nil { // or the connection has ended while it still sends
 		a.Body.Close()
 		if a.StatusCode != 413 {
@@ -129,7 +129,7 @@ func TestLines(t *testing.T) {
 	refused("not allowed", p.do(p.signed("/ingest/events", body, reader, nil)), 403, "AccessDeniedException")
 	refused("not packed", p.do(p.signed("/ingest/events", body, p.key, http.Header{"Content-Encoding": {"gzip"}})), 400, "MalformedHttpRequestException")
 	refused("cut off", p.do(p.signed("/ingest/events", gzipped(body)[:50], p.key, http.Header{"Content-Encoding": {"gzip"}})), 400, "MalformedHttpRequestException")
-	refused("a bomb", p.do(p.signed("/ingest/events", gzipped(strings.Repeat("\n", 2<<20+1)), p.key, http.Header{"Content-Encoding": {"gzip"}})), 413, "RequestEntityTooLargeException")
+	refused("a bomb", p.do(p.signed("/ingest/events", gzipped(strings.Repeat("\n", 3<<20+1)), p.key, http.Header{"Content-Encoding": {"gzip"}})), 413, "RequestEntityTooLargeException")
 	refused("records", p.do(p.signed("/ingest/events", strings.Repeat("1\n", 2001), p.key, nil)), 413, "RequestEntityTooLargeException")
 	large := p.signed("/ingest/events", body, p.key, http.Header{"Expect": {"100-continue"}})
 	large.ContentLength = 16<<20 + 1

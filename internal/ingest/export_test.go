@@ -27,7 +27,7 @@ var RealLimits = map[string]Limits{}
 func init() {
 	for _, d := range doors {
 		RealLimits[d.name] = Limits{d.stored, d.unpacked, d.records}
-		d.stored, d.unpacked = min(d.stored, 2<<20), min(d.unpacked, 2<<20)
+		d.stored, d.unpacked = min(d.stored, 3<<20), min(d.unpacked, 3<<20)
 		d.records = 2000
 	}
 }

@@ -103,7 +103,7 @@ func TestFirehose(t *testing.T) {
 func TestFirehoseSetsAside(t *testing.T) {
 	t.Parallel()
 	p := open(t, nil)
-	long := `{"a":"` + strings.Repeat("x", 1_100_000) + `"}`
+	long := `{"a":"` + strings.Repeat("x", 1_600_000) + `"}`
 	body := batch(requestID, sends("m-1"), "{", sends("m-2")+"\nnonsense about a@example.com\n"+sends("m-3"), `{"eventType":"Send"}`, long)
 	body = strings.Replace(body, `"records":[`, `"records":[{"data":"!!!"},`, 1)
 	for range 2 {
@@ -202,7 +202,7 @@ func TestFirehoseRefuses(t *testing.T) {
 		{"another version", good, with(p.hose(), "X-Amz-Firehose-Protocol-Version", "2.0"), 400},
 		{"10,001 records", `{"records":[` + many + `]}`, p.hose(), 413},
 		{"2001 lines", batch(requestID, strings.Repeat("x\n", 2001)), p.hose(), 413},
-		{"a bomb", gzipped(strings.Repeat(" ", 2<<20+1)), packed, 413},
+		{"a bomb", gzipped(strings.Repeat(" ", 3<<20+1)), packed, 413},
 	} {
 		p.firehose(c.name, p.post("firehose", c.body, c.header), c.status)
 	}
@@ -211,7 +211,7 @@ func TestFirehoseRefuses(t *testing.T) {
 	// Of what says itself to be too large nothing is read.
 	body := &watched{in: strings.NewReader(good)}
 	r := p.request("firehose", body, with(p.hose(), "Expect", "100-continue"))
-	r.ContentLength = 2<<20 + 1
+	r.ContentLength = 3<<20 + 1
 	p.firehose("too large", p.do(r), 413)
 	if body.read.Load() {
 		t.Error("the body was read")

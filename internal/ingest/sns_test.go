@@ -306,7 +306,7 @@ func TestSNSForged(t *testing.T) {
 		}
 	}
 	p.post("sns", `"`+strings.Repeat("x", 1<<20)+`"`, h).is(t, "too large", 413)
-	p.post("sns", gzipped(strings.Repeat(" ", 2<<20)), with(h, "Content-Encoding", "gzip")).is(t, "a bomb", 413)
+	p.post("sns", gzipped(strings.Repeat(" ", 3<<20)), with(h, "Content-Encoding", "gzip")).is(t, "a bomb", 413)
 	p.sent(house, east, 1)
 }
 

@@ -2,7 +2,7 @@
 // happened to a message, and how many of what happened on which day; and whether an
 // account may ask them, which is its Virtual Deliverability Manager (VDM) setting.
 //
-// It promises answers by SES's own definitions, from everything that the store of
+// It promises answers by SES's own definitions, but for what COMPATIBILITY.md lists, from everything that the store of
 // events has acknowledged.
 //
 // It may import events, and eventdb for its questions; it knows neither HTTP nor SQL.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	"sesame/internal/config"
 	"sesame/internal/eventdb"
+	"sesame/internal/events"
 	"sesame/internal/ingest"
 	"sesame/internal/insights"
 	"sesame/internal/keyfile"
@@ -44,10 +46,18 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 	if err != nil {
 		return nil, err
 	}
+	into := ingest.EventStore(store)
+	if c.ISPMX != "" {
+		table, err := readMXTable(c.ISPMX)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("--isp-mx %s: %w", c.ISPMX, err), store.Close())
+		}
+		into = &ingest.ByMX{Events: store, Table: table, Now: time.Now}
+	}
 	return &eventParts{
 		store: store,
 		doors: &ingest.Doors{
-			Events: store, Rejected: &metadb.RejectedRecords{DB: db, MostRecords: metadb.MostRejectedRecords, MostBytes: metadb.MostRejectedBytes}, Key: callers.find, Account: c.AccountID, Region: c.Region, SNSTopics: c.SNSTopics,
+			Events: into, Rejected: &metadb.RejectedRecords{DB: db, MostRecords: metadb.MostRejectedRecords, MostBytes: metadb.MostRejectedBytes}, Key: callers.find, Account: c.AccountID, Region: c.Region, SNSTopics: c.SNSTopics,
 			InHand: ingestInHand, Idle: ingestIdle, Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 			Now: time.Now, NewID: newRequestID, Log: log, Counted: metrics.Events,
 		},
@@ -57,6 +67,14 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 		},
 		retention: time.Duration(c.Retention) * 24 * time.Hour, log: log,
 	}, nil
+}
+
+func readMXTable(path string) (events.MXTable, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return events.MXTable{}, err
+	}
+	return events.ReadMXTable(string(text))
 }
 
 // retire removes events that were kept for as long as they are.
