@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"internal/address":     {"github.com/cespare/xxhash/v2", "golang.org/x/net/idna", "golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
 	"internal/blobs":       {},
 	"internal/config":      {},
-	"internal/eventdb":     {"internal/events", "github.com/duckdb/duckdb-go/v2", "github.com/duckdb/duckdb-go/v2/mapping"},
+	"internal/eventdb":     {"internal/events", "github.com/duckdb/duckdb-go-bindings", "github.com/duckdb/duckdb-go/v2", "github.com/duckdb/duckdb-go/v2/mapping"},
 	"internal/events":      {"github.com/cespare/xxhash/v2", "github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext"},
 	"internal/extsort":     {},
 	"internal/generate":    {"internal/events"},

@@ -41,7 +41,7 @@ func (d demo) mail(ctx context.Context, cfg aws.Config) error {
 		return err
 	}
 	d.say("9. A week of mail, as SES publishes what becomes of it: %d events came in, durable, in %.2f s; %d came twice, and count once.",
-		run.added, time.Since(run.begun).Seconds(), run.duplicates)
+		run.Added, time.Since(run.begun).Seconds(), run.Duplicates)
 
 	ses := sesv2.NewFromConfig(cfg)
 	story, err := ses.GetMessageInsights(ctx, &sesv2.GetMessageInsightsInput{MessageId: &message})

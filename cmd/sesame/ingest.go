@@ -109,7 +109,7 @@ func (c ingestSend) Run(o output) error {
 	if c.State == "" && files[0].path == c.From {
 		state.noted = false // a file has been sent; of a folder more may come
 	}
-	if c.Strict && run.rejected+run.tooLarge.Load() > 0 {
+	if c.Strict && run.Rejected+run.tooLarge.Load() > 0 {
 		return errRefusedLines
 	}
 	return nil
@@ -137,7 +137,8 @@ type ingestRun struct {
 	skipped          atomic.Int64 // stored bytes that earlier runs sent
 
 	// Of what was acknowledged.
-	records, added, duplicates, rejected int64
+	records int64
+	ingestCounts
 }
 
 // newIngestRun prepares a run that shows on w how far it is.
@@ -162,16 +163,20 @@ type answered struct {
 	batch
 	counts ingestCounts
 	err    error
+	waits  bool // for a server that does not answer
 }
 
 // String is what is printed at the end.
 func (r *ingestRun) String() string {
 	so := time.Since(r.begun)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s stored in %.1f s (%.0f a second)\n", number(r.records, "record"), so.Seconds(), float64(r.records)/max(so.Seconds(), 0.001))
-	fmt.Fprintf(&b, "  %10d events are new\n  %10d events were known\n  %10d records rejected\n", r.added, r.duplicates, r.rejected)
-	if r.rejected > 0 {
-		b.WriteString("             see `sesame ingest rejected list`\n")
+	fmt.Fprintf(&b, "%s sent in %.1f s (%.0f a second)\n", number(r.records, "record"), so.Seconds(), float64(r.records)/max(so.Seconds(), 0.001))
+	fmt.Fprintf(&b, "  %10d events are new\n  %10d events were known\n  %10d records rejected\n", r.Added, r.Duplicates, r.Rejected)
+	if r.Rejected > 0 {
+		b.WriteString("             see `sesame ingest rejected list`, where each is once\n")
+	}
+	if r.TooOld > 0 {
+		fmt.Fprintf(&b, "  %10d events are of mail from before what the server keeps (--retention), and are not stored\n", r.TooOld)
 	}
 	if n := r.tooLarge.Load(); n > 0 {
 		fmt.Fprintf(&b, "  %10d too large, and not sent\n", n)
@@ -208,6 +213,10 @@ func (r *ingestRun) all(ctx context.Context) error {
 	waiting, next := map[int]answered{}, 0
 	var failed error
 	for a := range r.answers {
+		if a.waits {
+			p.show("the server does not answer, and is waited for", 0, "", 0)
+			continue
+		}
 		if a.err != nil {
 			if failed == nil {
 				failed = a.err
@@ -216,7 +225,7 @@ func (r *ingestRun) all(ctx context.Context) error {
 			continue
 		}
 		r.records += a.records
-		r.added, r.duplicates, r.rejected = r.added+a.counts.Added, r.duplicates+a.counts.Duplicates, r.rejected+a.counts.Rejected
+		r.add(a.counts)
 		select {
 		case r.free <- a.body[:0]:
 		default:
@@ -322,6 +331,9 @@ func (r *ingestRun) post(ctx context.Context, body []byte) (counts ingestCounts,
 		if time.Since(begun) > patience {
 			return counts, err
 		}
+		if !errors.Is(err, errBusy) && pause > time.Second {
+			r.answers <- answered{waits: true}
+		}
 		select {
 		case <-ctx.Done():
 			return counts, ctx.Err()
@@ -331,7 +343,11 @@ func (r *ingestRun) post(ctx context.Context, body []byte) (counts ingestCounts,
 }
 
 // ingestCounts is what the server answers.
-type ingestCounts struct{ Added, Duplicates, Rejected int64 }
+type ingestCounts struct{ Added, Duplicates, Rejected, TooOld int64 }
+
+func (c *ingestCounts) add(more ingestCounts) {
+	c.Added, c.Duplicates, c.Rejected, c.TooOld = c.Added+more.Added, c.Duplicates+more.Duplicates, c.Rejected+more.Rejected, c.TooOld+more.TooOld
+}
 
 // errBusy is when a server says to come back.
 var errBusy = errors.New("the server has more to do than it can")

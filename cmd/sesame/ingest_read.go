@@ -73,6 +73,10 @@ func eventFiles(from string) (all []eventFile, err error) {
 	return all, err
 }
 
+// mostOdd is after how many lines that are no objects a file is taken for another
+// kind of file. Such lines in between are the server's to set aside.
+const mostOdd = 100
+
 // batcher puts records together to batches.
 type batcher struct {
 	run  *ingestRun
@@ -129,6 +133,8 @@ func (b *batcher) file(f eventFile) (err error) {
 		s.waits = func() { b.flush(false) }
 	}
 	now.Offset = from.Offset
+	var odd [][]byte // what the file begins with, as long as it is no object
+	oddBytes, begins := 0, from.Offset == 0
 	for b.ctx.Err() == nil {
 		record, err := s.next()
 		if errors.Is(err, errTooLarge) {
@@ -136,6 +142,18 @@ func (b *batcher) file(f eventFile) (err error) {
 			fmt.Fprintf(b.run.err, "sesame: %s: a record at byte %d has more than %d bytes and is left out\n", f.path, s.begin, largestRecord)
 			continue
 		}
+		if begins && err == nil && record[0] != '{' {
+			odd, oddBytes = append(odd, bytes.Clone(record)), oddBytes+len(record)
+			if len(odd) == mostOdd || oddBytes > largestRecord {
+				b.stored += f.size
+				return fmt.Errorf("this is no file of events: it begins with %s that are no JSON objects; nothing of it was sent", number(int64(len(odd)), "line"))
+			}
+			continue
+		}
+		for _, one := range odd {
+			b.add(one, now, min(c.n, f.size))
+		}
+		begins, odd = false, nil
 		if err == io.EOF {
 			now.Offset, now.Done = s.passed(), true
 			b.add(nil, now, f.size)
@@ -144,6 +162,9 @@ func (b *batcher) file(f eventFile) (err error) {
 		}
 		if err != nil {
 			b.stored += f.size
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				return fmt.Errorf("it ends in the middle, at byte %d, unpacked; what is before that was sent; get the file whole, and the same command goes on there", s.offset)
+			}
 			return fmt.Errorf("read on at byte %d, unpacked: %w", s.offset, err)
 		}
 		now.Offset = s.passed()

@@ -9,9 +9,10 @@ import (
 )
 
 type ingestRejected struct {
-	List  rejectedList  `cmd:"" help:"List them, newest first."`
-	Show  rejectedShow  `cmd:"" help:"Print one as it came."`
-	Retry rejectedRetry `cmd:"" help:"Try to read them again, after an update for instance. Those that can be read leave the list."`
+	List   rejectedList   `cmd:"" help:"List them, newest first."`
+	Show   rejectedShow   `cmd:"" help:"Print one as it came."`
+	Retry  rejectedRetry  `cmd:"" help:"Try to read them again, after an update for instance. Those that can be read leave the list."`
+	Delete rejectedDelete `cmd:"" help:"Remove them for good."`
 }
 
 type rejectedList struct {
@@ -126,9 +127,50 @@ func (c rejectedRetry) Run(o output) error {
 		if err := sesame(ctx, cfg, "RetryRejectedRecords", in, &a); err != nil {
 			return c.kinder(err)
 		}
-		sum.Added, sum.Duplicates, sum.Rejected = sum.Added+a.Added, sum.Duplicates+a.Duplicates, sum.Rejected+a.Rejected
+		sum.add(a.ingestCounts)
 		more = c.All && a.More || len(ids) > 0
 	}
 	fmt.Fprintf(o.out, "%10d events are new\n%10d events were known\n%10d records still cannot be read\n", sum.Added, sum.Duplicates, sum.Rejected)
+	if sum.TooOld > 0 {
+		fmt.Fprintf(o.out, "%10d events are of mail from before what the server keeps\n", sum.TooOld)
+	}
+	return nil
+}
+
+type rejectedDelete struct {
+	client
+	IDs []string `arg:"" optional:"" name:"ID" help:"As list says them."`
+	All bool     `help:"All of them."`
+}
+
+// Run deletes.
+func (c rejectedDelete) Run(o output) error {
+	if c.All == (len(c.IDs) > 0) {
+		return usageError{errors.New("give the ids of records, or --all")}
+	}
+	ctx := context.Background()
+	cfg, err := c.config(ctx)
+	if err != nil {
+		return err
+	}
+	deleted := int64(0)
+	for ids, more := c.IDs, true; more; {
+		in := map[string]any{}
+		if !c.All {
+			n := min(len(ids), retryAtOnce)
+			in["Ids"] = ids[:n]
+			ids = ids[n:]
+		}
+		var a struct {
+			Deleted int64
+			More    bool
+		}
+		if err := sesame(ctx, cfg, "DeleteRejectedRecords", in, &a); err != nil {
+			return c.kinder(err)
+		}
+		deleted += a.Deleted
+		more = c.All && a.More || len(ids) > 0
+	}
+	fmt.Fprintf(o.out, "%s deleted\n", number(deleted, "record"))
 	return nil
 }

@@ -240,12 +240,16 @@ func TestIngestFolder(t *testing.T) {
 	write(t, filepath.Join(dir, "2025/late"), gzipped(t, more))
 	longer, f := numbered(400, 410, 1000)
 	write(t, filepath.Join(dir, "2026/01/a"), plain+longer)
-	if out := runIngest(t, 0, dir, "--compress"); !strings.Contains(out, "110 records stored") {
+	if out := runIngest(t, 0, dir, "--compress"); !strings.Contains(out, "110 records sent") {
 		t.Errorf("it says\n%s", out)
 	}
 	d.once(t, a, b, c, e, f)
 	if out := runIngest(t, 0, dir, "--no-resume"); !strings.Contains(out, "410 events were known") {
 		t.Errorf("it says\n%s", out)
+	}
+	write(t, filepath.Join(dir, "2026/03/table"), strings.Repeat("name;age\n", 1000))
+	if out := runIngest(t, 1, dir); !strings.Contains(out, "0 records sent") || !strings.Contains(out, "this is no file of events") {
+		t.Errorf("of another kind of file it says\n%s", out)
 	}
 }
 

@@ -29,6 +29,7 @@ type DuckDB struct {
 	db       *sql.DB // for counting, and for dropping what is old; closes the connector
 	messages *sql.DB // for reading messages
 	writer   *writer
+	readers  chan *reader // that are free
 
 	requests chan request
 	closing  chan struct{} // closed by Close
@@ -69,8 +70,11 @@ const (
 	// written in its place: opening after a crash reads it.
 	logSize = "128MB"
 	// mostCounting and mostReading are how many queries run at once that count, and
-	// that read a message; others wait. They do not wait for each other.
-	mostCounting, mostReading = 8, 4
+	// that read a table for a message; others wait. They do not wait for each other.
+	mostCounting, mostReading = 8, 8
+	// mostWalking is how many slices of mail are read at once: one for each core of a
+	// small machine.
+	mostWalking = 2
 )
 
 //go:embed columns.sql
@@ -154,7 +158,7 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	}
 	d := &DuckDB{
 		db: sql.OpenDB(connector), messages: sql.OpenDB(struct{ driver.Connector }{connector}), requests: make(chan request, mostWaiting),
-		closing: make(chan struct{}), closed: make(chan struct{}),
+		readers: make(chan *reader, mostWalking), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	d.db.SetMaxOpenConns(mostCounting)
 	d.db.SetMaxIdleConns(mostCounting)
@@ -163,8 +167,19 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	if _, err = d.db.ExecContext(ctx, schema); err == nil {
 		d.writer, err = newWriter(path, settings)
 	}
+	for range cap(d.readers) {
+		if err == nil {
+			var r *reader
+			if r, err = newReader(path, settings); err == nil {
+				d.readers <- r
+			}
+		}
+	}
 	if err != nil {
-		return nil, errors.Join(err, d.messages.Close(), d.db.Close())
+		if d.writer != nil {
+			d.writer.close()
+		}
+		return nil, errors.Join(err, d.closeReading())
 	}
 	go d.write()
 	return d, nil
@@ -179,9 +194,17 @@ func (d *DuckDB) Close() error {
 		d.running.Lock()
 		defer d.running.Unlock()
 		d.writer.close()
-		err = errors.Join(d.messages.Close(), d.db.Close())
+		err = d.closeReading()
 	})
 	return err
+}
+
+// closeReading closes what reads. All readers must be free.
+func (d *DuckDB) closeReading() error {
+	for len(d.readers) > 0 {
+		(<-d.readers).close()
+	}
+	return errors.Join(d.messages.Close(), d.db.Close())
 }
 
 // use keeps Close waiting until done is called.

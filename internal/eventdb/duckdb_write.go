@@ -2,7 +2,6 @@ package eventdb
 
 import (
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"io"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/duckdb/duckdb-go/v2"
 	"github.com/duckdb/duckdb-go/v2/mapping"
 
 	"sesame/internal/events"
@@ -67,25 +65,11 @@ const textAtOnce = 4 << 20
 
 // newWriter opens another connection to the store that is open at path.
 func newWriter(path string, settings url.Values) (*writer, error) {
-	var config mapping.Config
-	defer mapping.DestroyConfig(&config)
-	if mapping.CreateConfig(&config) == mapping.StateError || mapping.SetConfig(config, "duckdb_api", "go") == mapping.StateError {
-		return nil, errors.New("configure DuckDB")
+	db, conn, err := connect(path, settings)
+	if err != nil {
+		return nil, err
 	}
-	for name := range settings {
-		if mapping.SetConfig(config, name, settings.Get(name)) == mapping.StateError {
-			return nil, fmt.Errorf("set DuckDB's %s", name)
-		}
-	}
-	w := &writer{find: map[string]*mapping.PreparedStatement{}}
-	var why string
-	if mapping.GetOrCreateFromCache(duckdb.GetInstanceCache(), path, &w.db, config, &why) == mapping.StateError {
-		return nil, errors.New(why)
-	}
-	if mapping.Connect(w.db, &w.conn) == mapping.StateError {
-		mapping.Close(&w.db)
-		return nil, errors.New("connect to DuckDB")
-	}
+	w := &writer{db: db, conn: conn, find: map[string]*mapping.PreparedStatement{}}
 	for range textColumns {
 		w.types = append(w.types, mapping.CreateLogicalType(mapping.TypeVarchar))
 	}
@@ -98,7 +82,7 @@ func newWriter(path string, settings url.Values) (*writer, error) {
 	w.empty()
 	w.keyType = []mapping.LogicalType{mapping.CreateLogicalType(mapping.TypeUBigInt)}
 	w.keys = mapping.CreateDataChunk(w.keyType)
-	err := w.exec("CREATE TEMP TABLE arrivals (key UBIGINT)")
+	err = w.exec("CREATE TEMP TABLE arrivals (key UBIGINT)")
 	for _, table := range tables {
 		w.find[table] = new(mapping.PreparedStatement)
 		if err == nil && mapping.Prepare(w.conn, "SELECT key FROM "+table+" WHERE time BETWEEN ? AND ? AND key IN (FROM arrivals)", w.find[table]) == mapping.StateError {

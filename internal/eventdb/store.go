@@ -38,6 +38,12 @@ type Store interface {
 	// appended meanwhile may be left out. The event is the caller's.
 	Walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error
 
+	// Recipients calls do with each recipient of mail, the newest mail first, that of
+	// one moment in order of message id and address, until do gives an error, which it
+	// returns. What is appended meanwhile may be left out. Memory does not grow with
+	// the time asked for. The Recipient is the caller's.
+	Recipients(ctx context.Context, src events.Source, q Mail, do func(*Recipient) error) error
+
 	// Daily counts by UTC day, in order; days without a count are left out.
 	Daily(ctx context.Context, src events.Source, q Query) ([]Day, error)
 
@@ -49,6 +55,35 @@ type Store interface {
 	// Close ends the store after what runs; what comes later, and what waits to be
 	// written, gets an error. Nothing that was acknowledged depends on it.
 	Close() error
+}
+
+// Mail says which mail Recipients is asked for.
+type Mail struct {
+	From, To time.Time // sent from From on and before To
+	// OneRecipient leaves out mail with several recipients and to SES's simulator,
+	// as SES does.
+	OneRecipient bool
+	Tags         bool // whether Recipient's are filled in
+	// Read, unless nil, is told how far it is: that all mail from a time on was given
+	// to do, and how many events more were read for it.
+	Read func(from time.Time, events int64)
+}
+
+// Recipient is what became of a message on its way to one recipient. Text that SES
+// did not give is empty.
+type Recipient struct {
+	MessageID, Destination                               string
+	Sent                                                 time.Time
+	From, Subject, ConfigurationSet, Identity, ISP, Tags string // as Event's
+	Multi, Simulator                                     bool
+
+	// The last of SEND, BOUNCE, DELIVERY and COMPLAINT, by this order and not by time,
+	// and the last of OPEN and CLICK; "" when none is known. The times are those of
+	// the latest such event.
+	Delivery, Engagement         events.Type
+	DeliveryTime, EngagementTime time.Time
+	// Of that bounce; "" when Delivery is none.
+	BounceType, SubType, Diagnostic string
 }
 
 // Metric is a number that is counted, as SES v2's Metric spells it.

@@ -79,6 +79,8 @@ func (b *batch) take(ctx context.Context, found []events.Event) error {
 	if b.tooMany(len(found)) {
 		return b.refuseMore()
 	}
+	found, old := b.young(found)
+	b.counts.TooOld += old
 	b.events = append(b.events, found...)
 	for i := range found {
 		b.text += found[i].Size()
@@ -87,6 +89,15 @@ func (b *batch) take(ctx context.Context, found []events.Event) error {
 		return nil
 	}
 	return b.store(ctx)
+}
+
+// young gives those events of a record that are kept, and how many are not. All of
+// a record's are of one message.
+func (d *Doors) young(found []events.Event) (kept []events.Event, old int) {
+	if d.Oldest != nil && len(found) > 0 && found[0].Sent.Before(d.Oldest()) {
+		return nil, len(found)
+	}
+	return found, 0
 }
 
 func (b *batch) setAside(ctx context.Context, record []byte, reason string) error {

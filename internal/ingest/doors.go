@@ -25,6 +25,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sesame/internal/events"
@@ -50,6 +51,9 @@ type Doors struct {
 	Account   string   // whose events signed SNS notifications bring, which have no key
 	Region    string   // of events whose request names no other
 	SNSTopics []string // ARNs of the topics whose signed notifications are taken
+	// Oldest is when mail was sent whose events are still kept: older ones are counted
+	// and not stored. nil: all are.
+	Oldest func() time.Time
 	// Client fetches SNS's certificates and confirms subscriptions; nil for one that
 	// asks SNS itself. Whichever it is, redirects are not followed.
 	Client *http.Client
@@ -70,6 +74,7 @@ type Doors struct {
 	notices      gate // senders of SNS's messages, which are proved when they are read
 	certificates certificates
 	retries      retries
+	foreign      sync.Map // regions but the server's that events came from
 }
 
 // action is what the policy of a key must allow, on "*".
@@ -182,6 +187,7 @@ type counts struct {
 	Added      int // events that are new
 	Duplicates int // events that were there
 	Rejected   int // records set aside
+	TooOld     int // events that would be removed again at once
 	notices    int // records that are no events, such as SES's trial of a destination
 }
 
@@ -200,8 +206,8 @@ func (d *Doors) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", http.MethodPost)
 			status = http.StatusMethodNotAllowed
 		}
-		http.Error(w, http.StatusText(status), status)
-		d.Log.Info("ingest refused", "request_id", v.id, "status", status)
+		http.Error(w, http.StatusText(status)+": events are POSTed to /ingest/firehose, /ingest/sns, /ingest/eventbridge or /ingest/events", status)
+		d.Log.Warn("ingest refused", "request_id", v.id, "status", status, "method", shortened(r.Method), "path", shortened(r.URL.Path))
 		return
 	}
 	err := v.take()
@@ -247,20 +253,23 @@ func (v *visit) report(status int, refused *refusal, d time.Duration) {
 	v.Counted(v.door.name, v.counts.Added, v.counts.Duplicates, v.counts.Rejected)
 	source, _, _ := net.SplitHostPort(v.r.RemoteAddr)
 	attrs := []any{
-		"request_id", v.id, "door", v.door.name, "status", status, "account", v.src.Account, "access_key", v.accessKey, "source", source,
+		"request_id", v.id, "door", v.door.name, "status", status, "account", v.src.Account, "region", v.src.Region, "access_key", v.accessKey, "source", source,
 		"sender_request_id", v.foreignID, "bytes", v.bytes,
-		"added", v.counts.Added, "duplicates", v.counts.Duplicates, "rejected", v.counts.Rejected, "notices", v.counts.notices,
+		"added", v.counts.Added, "duplicates", v.counts.Duplicates, "rejected", v.counts.Rejected, "too_old", v.counts.TooOld, "notices", v.counts.notices,
 		"ms", float64(d.Microseconds()) / 1000,
 	}
 	if refused == nil {
 		v.Log.Info("ingest", attrs...)
+		if _, told := v.foreign.LoadOrStore(v.src.Region, true); v.src.Region != v.Region && !told {
+			v.Log.Warn("events of another region are stored, and this server does not answer for it", "region", v.src.Region, "answers for", v.Region)
+		}
 		return
 	}
 	attrs = append(attrs, "reason", refused.message)
 	if refused.cause != nil {
 		attrs = append(attrs, "error", refused.cause)
 	}
-	level := slog.LevelInfo
+	level := slog.LevelWarn
 	if refused.kind == failed {
 		level = slog.LevelError
 	}
@@ -301,6 +310,7 @@ func (v *visit) prove(id, secret string) error {
 	if id == "" || len(id) > 128 {
 		return refuse(noKey, "The request has no access key of Sesame: give ACCESSKEYID:SECRET.")
 	}
+	v.accessKey = shortened(id)
 	key, policy, ok, err := v.Key(v.r.Context(), id)
 	if err != nil {
 		return fmt.Errorf("look up access key: %w", err)

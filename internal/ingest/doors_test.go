@@ -92,12 +92,12 @@ func TestLines(t *testing.T) {
 		packed     bool
 		want       string
 	}{
-		{"lines", lines, false, `{"Added":2,"Duplicates":1,"Rejected":1}`},
-		{"again", lines, false, `{"Added":0,"Duplicates":3,"Rejected":1}`},
-		{"an array", "[" + sends("m-3") + "," + sends("m-1") + "]", false, `{"Added":1,"Duplicates":1,"Rejected":0}`},
-		{"packed", sends("m-4"), true, `{"Added":1,"Duplicates":0,"Rejected":0}`},
-		{"nothing", "", false, `{"Added":0,"Duplicates":0,"Rejected":0}`},
-		{"an empty array", "[]", false, `{"Added":0,"Duplicates":0,"Rejected":0}`},
+		{"lines", lines, false, `{"Added":2,"Duplicates":1,"Rejected":1,"TooOld":0}`},
+		{"again", lines, false, `{"Added":0,"Duplicates":3,"Rejected":1,"TooOld":0}`},
+		{"an array", "[" + sends("m-3") + "," + sends("m-1") + "]", false, `{"Added":1,"Duplicates":1,"Rejected":0,"TooOld":0}`},
+		{"packed", sends("m-4"), true, `{"Added":1,"Duplicates":0,"Rejected":0,"TooOld":0}`},
+		{"nothing", "", false, `{"Added":0,"Duplicates":0,"Rejected":0,"TooOld":0}`},
+		{"an empty array", "[]", false, `{"Added":0,"Duplicates":0,"Rejected":0,"TooOld":0}`},
 	} {
 		body, header := c.body, http.Header{"Content-Type": {"application/x-ndjson"}}
 		if c.packed {

@@ -100,11 +100,21 @@ type retryRejectedInput struct {
 	Ids []*string `length:"1..100" elementlength:"1..64" elementpattern:"^rej-[a-z0-9]{26}$"` // all when absent
 }
 
+type deleteRejectedInput struct {
+	Ids []*string `length:"1..100" elementlength:"1..64" elementpattern:"^rej-[a-z0-9]{26}$"` // all when absent
+}
+
+type deleteRejectedOutput struct {
+	Deleted int64
+	More    bool // there are others: ask again
+}
+
 // retryRejectedOutput says what became of the records that were tried.
 type retryRejectedOutput struct {
 	Added      int64 // events that are new
 	Duplicates int64 // events that were there
 	Rejected   int64 // records that still cannot be read, and stay
+	TooOld     int64 // events that would be removed again at once
 	More       bool  // there are others: ask again
 }
 
@@ -128,6 +138,9 @@ func (d *Doors) Operations() []wire.Operation {
 		wire.Op("RetryRejectedRecords", true, func(context.Context, wire.Caller, *retryRejectedInput) (wire.Access, error) {
 			return wire.Access{Resource: "*"}, nil
 		}, d.retryRejected, accessDenied, notFound, throttling, validation),
+		wire.Op("DeleteRejectedRecords", true, func(context.Context, wire.Caller, *deleteRejectedInput) (wire.Access, error) {
+			return wire.Access{Resource: "*"}, nil
+		}, d.deleteRejected, accessDenied, notFound, throttling, validation),
 	}
 }
 
@@ -218,12 +231,9 @@ func (r *retries) reached(account, id string, now time.Time) {
 
 func (d *Doors) retryRejected(ctx context.Context, c wire.Caller, in *retryRejectedInput) (*retryRejectedOutput, error) {
 	if in.Ids != nil {
-		ids := make([]string, len(in.Ids))
-		for i, id := range in.Ids {
-			ids[i] = *id
-			if _, err := d.Rejected.Get(ctx, c.Account, ids[i]); err != nil {
-				return nil, asNotFound(err)
-			}
+		ids, err := d.thereAre(ctx, c.Account, in.Ids)
+		if err != nil {
+			return nil, err
 		}
 		return d.retry(ctx, c.Account, ids)
 	}
@@ -249,6 +259,36 @@ func (d *Doors) retryRejected(ctx context.Context, c wire.Caller, in *retryRejec
 	}
 	d.retries.reached(c.Account, reached, d.Now())
 	return out, nil
+}
+
+// thereAre gives ids, all of records that there are.
+func (d *Doors) thereAre(ctx context.Context, account string, given []*string) (ids []string, err error) {
+	for _, id := range given {
+		if _, err := d.Rejected.Get(ctx, account, *id); err != nil {
+			return nil, asNotFound(err)
+		}
+		ids = append(ids, *id)
+	}
+	return ids, nil
+}
+
+func (d *Doors) deleteRejected(ctx context.Context, c wire.Caller, in *deleteRejectedInput) (*deleteRejectedOutput, error) {
+	ids, err := d.thereAre(ctx, c.Account, in.Ids)
+	if err != nil {
+		return nil, err
+	}
+	more := false
+	if in.Ids == nil {
+		found, err := d.Rejected.List(ctx, c.Account, "", retriedAtOnce+1)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range found[:min(len(found), retriedAtOnce)] {
+			ids = append(ids, r.ID)
+		}
+		more = len(found) > len(ids)
+	}
+	return &deleteRejectedOutput{Deleted: int64(len(ids)), More: more}, d.Rejected.Delete(ctx, c.Account, ids)
 }
 
 // retry tries records again. One is removed when every event of it is durable.
@@ -282,6 +322,8 @@ func (d *Doors) retry(ctx context.Context, account string, ids []string) (*retry
 			out.Rejected++
 			continue
 		}
+		found, old := d.young(found)
+		out.TooOld += int64(old)
 		all, done = append(all, found...), append(done, id)
 		if len(all) >= eventsAtOnce {
 			if err := store(); err != nil {

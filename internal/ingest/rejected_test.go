@@ -123,6 +123,42 @@ func TestRejectedOperations(t *testing.T) {
 	} {
 		call(refused.operation, refused.body, refused.status, nil)
 	}
+
+	call("DeleteRejectedRecords", `{"Ids":["`+ids[0]+`","`+theirs[0].ID+`"]}`, 404, nil)
+	var deleted struct {
+		Deleted int
+		More    bool
+	}
+	call("DeleteRejectedRecords", `{"Ids":["`+ids[0]+`"]}`, 200, &deleted)
+	call("GetRejectedRecord", `{"Id":"`+ids[0]+`"}`, 404, nil)
+	if deleted.Deleted != 1 || deleted.More {
+		t.Errorf("one was deleted: %+v", deleted)
+	}
+	call("DeleteRejectedRecords", `{}`, 200, &deleted)
+	if deleted.Deleted != 5 || deleted.More {
+		t.Errorf("all were deleted: %+v", deleted)
+	}
+	p.setAside(ann)
+	if got := p.setAside(house, ""); len(got) != len(theirs) {
+		t.Errorf("%d records of another account are left of %d", len(got), len(theirs))
+	}
+}
+
+// Events of mail from before what is kept are counted and not stored.
+func TestTooOld(t *testing.T) {
+	t.Parallel()
+	p := open(t, func(d *ingest.Doors) {
+		d.Oldest = func() time.Time { return time.Date(2026, 11, 20, 10, 0, 0, 1e6, time.UTC) }
+	})
+	late := strings.Replace(sends("young"), "10:00:00.000Z", "10:00:00.001Z", 1)
+	a := p.do(p.signed("/ingest/events", sends("old")+"\n"+late, p.key, nil)).is(t, "old and young", 200)
+	if want := `{"Added":1,"Duplicates":0,"Rejected":0,"TooOld":1}`; a.body != want {
+		t.Errorf("%s, want %s", a.body, want)
+	}
+	p.has(ann, east, "young")
+	if found, err := p.events.Message(p.ctx, events.Source{Account: ann, Region: east}, "old"); err != nil || len(found) > 0 {
+		t.Errorf("what is too old is stored: %v, %v", found, err)
+	}
 }
 
 type retried struct {

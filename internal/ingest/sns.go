@@ -31,8 +31,12 @@ func (v *visit) sns() error {
 		return v.rawSNS()
 	}
 	// The header proves nothing, but who does not even know a topic need not be read.
-	if topic := h.Get("X-Amz-Sns-Topic-Arn"); !slices.Contains(v.SNSTopics, topic) {
-		return errTopic
+	topic := h.Get("X-Amz-Sns-Topic-Arn")
+	if topic == "" {
+		return refuse(notAllowed, "The request has no X-Amz-Sns-Topic-Arn header: it is not from SNS.")
+	}
+	if !slices.Contains(v.SNSTopics, topic) {
+		return otherTopic(topic)
 	}
 	body, err := v.read(&v.notices)
 	if err != nil {
@@ -43,7 +47,7 @@ func (v *visit) sns() error {
 		return refuse(malformed, "The request body is not a message of SNS.")
 	}
 	if !slices.Contains(v.SNSTopics, n.TopicArn) {
-		return errTopic
+		return otherTopic(n.TopicArn)
 	}
 	if region := regionOf(n.TopicArn, "sns"); region != "" {
 		v.src.Region = region
@@ -61,7 +65,9 @@ func (v *visit) sns() error {
 	return nil
 }
 
-var errTopic = refuse(notAllowed, "The topic is not one whose messages this server takes: see --sns-topics.")
+func otherTopic(topic string) error {
+	return refuse(notAllowed, "The topic %q is not one whose messages this server takes: see --sns-topics.", shortened(topic))
+}
 
 // rawSNS takes a message as it is, which has no signature: a key stands for it.
 func (v *visit) rawSNS() error {

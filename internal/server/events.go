@@ -46,6 +46,7 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 	if err != nil {
 		return nil, err
 	}
+	retention := time.Duration(c.Retention) * 24 * time.Hour
 	into := ingest.EventStore(store)
 	if c.ISPMX != "" {
 		table, err := readMXTable(c.ISPMX)
@@ -58,6 +59,7 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 		store: store,
 		doors: &ingest.Doors{
 			Events: into, Rejected: &metadb.RejectedRecords{DB: db, MostRecords: metadb.MostRejectedRecords, MostBytes: metadb.MostRejectedBytes}, Key: callers.find, Account: c.AccountID, Region: c.Region, SNSTopics: c.SNSTopics,
+			Oldest: func() time.Time { return time.Now().Add(-retention) },
 			InHand: ingestInHand, Idle: ingestIdle, Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 			Now: time.Now, NewID: newRequestID, Log: log, Counted: metrics.Events,
 		},
@@ -65,7 +67,7 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 			Region:   c.Region,
 			Insights: &insights.Service{Events: store, Settings: db, Now: time.Now, LikeSES: c.Quotas == "aws"},
 		},
-		retention: time.Duration(c.Retention) * 24 * time.Hour, log: log,
+		retention: retention, log: log,
 	}, nil
 }
 

@@ -1,0 +1,192 @@
+package eventdb
+
+import (
+	"strings"
+	"time"
+
+	"sesame/internal/events"
+)
+
+// gatherer puts together what became of each recipient of mail of a slice, from
+// events in whatever order they come. It tells recipients apart by the hash of
+// message and address alone: that of two in one slice it is the same happens once
+// in a thousand million slices, and then one of the two would be missing.
+type gatherer struct {
+	all    []*Recipient
+	byHash map[uint64]*Recipient
+	block  []Recipient       // room for the next ones
+	words  map[string]string // text that many have, kept once
+	tags   bool              // whether tags are read
+	most   int64             // events; more are errCrowded
+	events int64
+
+	strangers map[uint64]bool // recipients of whom only recipientTable knows
+}
+
+func newGatherer(q Mail, most int64) *gatherer {
+	return &gatherer{byHash: map[uint64]*Recipient{}, words: map[string]string{}, tags: q.Tags, most: most, strangers: map[uint64]bool{}}
+}
+
+// The columns that whole takes, and before which of them those are that later takes.
+const (
+	laterColumns = "recipient, time, type"
+	wholeColumns = laterColumns + ", sent, multi, simulator, bounce_type, sub_type, diagnostic, " +
+		"message_id, destination, sender, subject, configuration_set, identity, isp"
+)
+
+// whole takes events with all that is asked of them.
+func (g *gatherer) whole(r rows) error {
+	if g.events += int64(r.n); g.events > g.most {
+		return errCrowded
+	}
+	g.take(r, func(uint64) bool { return true })
+	return nil
+}
+
+// later takes opens, clicks and complaints. Nearly all are of mail that is known
+// already, and then their text is not needed.
+func (g *gatherer) later(r rows) error {
+	if g.events += int64(r.n); g.events > g.most {
+		return errCrowded
+	}
+	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
+	for i, hash := range hashes {
+		if of := g.byHash[hash]; of != nil {
+			of.happened(typeOf(types[i].view()), times[i], nil)
+		} else {
+			g.strangers[hash] = true
+		}
+	}
+	return nil
+}
+
+// strange takes the same events again, and uses those of strangers.
+func (g *gatherer) strange(r rows) error {
+	g.take(r, func(hash uint64) bool { return g.strangers[hash] })
+	return nil
+}
+
+func (g *gatherer) take(r rows, use func(hash uint64) bool) {
+	hashes, times, types, sent := column[uint64](r, 0), column[int64](r, 1), r.texts(2), column[int64](r, 3)
+	multi, simulator := column[bool](r, 4), column[bool](r, 5)
+	bounceType, subType, diagnostic := r.texts(6), r.texts(7), r.texts(8)
+	ids, destinations, senders, subjects, sets, identities, isps := r.texts(9), r.texts(10), r.texts(11), r.texts(12), r.texts(13), r.texts(14), r.texts(15)
+	for i, hash := range hashes {
+		if !use(hash) {
+			continue
+		}
+		of := g.byHash[hash]
+		if of == nil {
+			of = g.add(hash)
+			of.MessageID, of.Destination = strings.Clone(ids[i].view()), strings.Clone(destinations[i].view())
+			of.Sent, of.Multi, of.Simulator = time.UnixMilli(sent[i]).UTC(), multi[i], simulator[i]
+			of.ISP = g.word(isps[i].view())
+		}
+		// SES says the same with each event of a message, but can leave it out.
+		g.fill(&of.From, &senders[i])
+		g.fill(&of.Subject, &subjects[i])
+		g.fill(&of.ConfigurationSet, &sets[i])
+		g.fill(&of.Identity, &identities[i])
+		if g.tags {
+			g.fill(&of.Tags, &r.texts(16)[i])
+		}
+		of.happened(typeOf(types[i].view()), times[i], func() bounced {
+			return bounced{g.word(bounceType[i].view()), g.word(subType[i].view()), strings.Clone(diagnostic[i].view())}
+		})
+	}
+}
+
+func (g *gatherer) add(hash uint64) *Recipient {
+	if len(g.block) == 0 {
+		g.block = make([]Recipient, 256)
+	}
+	of := &g.block[0]
+	g.block = g.block[1:]
+	g.all, g.byHash[hash] = append(g.all, of), of
+	return of
+}
+
+func (g *gatherer) fill(to *string, text *duckText) {
+	if *to == "" && text.size > 0 {
+		*to = g.word(text.view())
+	}
+}
+
+// word gives a text that stays, the same for all who have it.
+func (g *gatherer) word(view string) string {
+	kept, ok := g.words[view]
+	if !ok {
+		kept = strings.Clone(view)
+		if len(g.words) < 10_000 {
+			g.words[kept] = kept
+		}
+	}
+	return kept
+}
+
+// typeOf gives a type that stays when the view is gone; "" for what does not count.
+func typeOf(view string) events.Type {
+	switch events.Type(view) {
+	case events.Send:
+		return events.Send
+	case events.Bounce:
+		return events.Bounce
+	case events.Delivery:
+		return events.Delivery
+	case events.Complaint:
+		return events.Complaint
+	case events.Open:
+		return events.Open
+	case events.Click:
+		return events.Click
+	}
+	return ""
+}
+
+// bounced is what is told of a bounce.
+type bounced struct{ kind, subType, diagnostic string }
+
+// happened notes an event. Of two of the same rank the later one counts, and of two
+// bounces of one moment the greater in text, so that it does not matter in which
+// order they are noted.
+func (r *Recipient) happened(t events.Type, at int64, bounce func() bounced) {
+	when := time.UnixMilli(at).UTC()
+	switch t {
+	case events.Open, events.Click:
+		if t == r.Engagement && when.After(r.EngagementTime) || t != r.Engagement && r.Engagement != events.Click {
+			r.Engagement, r.EngagementTime = t, when
+		}
+		return
+	case "":
+		return
+	}
+	now, before := rank(t), rank(r.Delivery)
+	if now < before || now == before && when.Before(r.DeliveryTime) {
+		return
+	}
+	var b bounced
+	if t == events.Bounce {
+		b = bounce()
+		if now == before && when.Equal(r.DeliveryTime) && b.kind+b.subType+b.diagnostic < r.BounceType+r.SubType+r.Diagnostic {
+			return
+		}
+	}
+	r.Delivery, r.DeliveryTime = t, when
+	r.BounceType, r.SubType, r.Diagnostic = b.kind, b.subType, b.diagnostic
+}
+
+// rank orders what can happen on the way: what has the highest is a recipient's
+// last, whenever it happened.
+func rank(t events.Type) int {
+	switch t {
+	case events.Send:
+		return 1
+	case events.Bounce:
+		return 2
+	case events.Delivery:
+		return 3
+	case events.Complaint:
+		return 4
+	}
+	return 0
+}
