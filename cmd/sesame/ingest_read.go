@@ -284,8 +284,8 @@ func (s *splitter) passed() int64 {
 // next gives a record, until its next call.
 func (s *splitter) next() ([]byte, error) {
 	for {
-		for s.start < len(s.buf) && strings.IndexByte(" \t\r\n,[]", s.buf[s.start]) >= 0 {
-			s.take(1)
+		for s.start < len(s.buf) && (strings.IndexByte(" \t\r\n,[]", s.buf[s.start]) >= 0 || s.offset < 3 && strings.IndexByte("\xef\xbb\xbf", s.buf[s.start]) >= 0) {
+			s.take(1) // what stands between records, and a byte order mark
 		}
 		if s.start < len(s.buf) {
 			break
@@ -311,7 +311,9 @@ func (s *splitter) take(n int) []byte {
 // length finds the end of the record that begins at start.
 func (s *splitter) length() (n int, err error) {
 	object := s.buf[s.start] == '{'
-	depth, text, escaped, line := 0, false, false, false
+	var inside []byte // '{' and '[' that have not ended
+	text, escaped := false, false
+	last, before := byte(0), byte(0) // byte that was no white space, and byte
 	for ; ; n++ {
 		if n > largestRecord {
 			return 0, s.leaveOut(n)
@@ -346,20 +348,26 @@ func (s *splitter) length() (n int, err error) {
 			switch c {
 			case '"':
 				text = true
-			case '{':
-				if line {
-					return n, nil
+			case '{', '[':
+				// An object that begins a line where no value can be is the next record.
+				if before == '\n' && c == '{' && len(inside) > 0 {
+					inObject := inside[len(inside)-1] == '{'
+					if inObject && last != ':' || !inObject && last != ',' && last != '[' {
+						return n, nil
+					}
 				}
-				depth++
-			case '}':
-				if depth--; depth == 0 {
+				inside = append(inside, c)
+			case '}', ']':
+				if inside = inside[:len(inside)-1]; len(inside) == 0 {
 					if n == largestRecord {
 						return 0, s.leaveOut(n + 1)
 					}
 					return n + 1, nil
 				}
 			}
-			line = c == '\n'
+		}
+		if before = c; strings.IndexByte(" \t\r\n", c) < 0 {
+			last = c
 		}
 	}
 }

@@ -121,8 +121,8 @@ func (c *Server) Check() error {
 	if c.Retention < 1 || c.Retention > 36500 {
 		return errors.New("--retention must be 1 to 36500 days")
 	}
-	if c.EventMemory < 128<<20 {
-		return errors.New("--event-memory must be at least 134217728 bytes")
+	if c.EventMemory < 256<<20 {
+		return errors.New("--event-memory must be at least 268435456 bytes")
 	}
 	for _, topic := range c.SNSTopics {
 		if !regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]{1,20}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`).MatchString(topic) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,13 +31,16 @@ type DuckDB struct {
 	messages *sql.DB // for reading messages
 	writer   *writer
 	readers  chan *reader // that are free
+	memory   int64        // bytes
 
 	requests chan request
 	closing  chan struct{} // closed by Close
 	closed   chan struct{} // closed when the writer has ended
 	once     sync.Once
 
-	running sync.RWMutex // held for reading by what uses db, so that Close waits for it
+	using sync.Mutex // guards ended and that users is not added to when it is set
+	ended bool
+	users sync.WaitGroup // of db, for whom Close waits
 }
 
 var _ Store = (*DuckDB)(nil)
@@ -59,9 +63,9 @@ var errClosed = errors.New("the store of events is closed")
 const (
 	// mostWaiting is how many requests wait for the writer before Append does.
 	mostWaiting = 1024
-	// mostTogether and mostBytes are after how many events, and bytes of their text, a
-	// transaction takes no further request.
-	mostTogether, mostBytes = 50_000, 64 << 20
+	// mostTogether is after how many events a transaction takes no further request, and
+	// memoryTogether after what part of the store's memory, in bytes of their text.
+	mostTogether, memoryTogether = 50_000, 8
 	// gathering is how long after its answers the writer begins the next
 	// transaction: who was answered comes with more, and few large transactions cost
 	// less than many small ones. Who comes later than that does not wait.
@@ -158,13 +162,16 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	}
 	d := &DuckDB{
 		db: sql.OpenDB(connector), messages: sql.OpenDB(struct{ driver.Connector }{connector}), requests: make(chan request, mostWaiting),
-		readers: make(chan *reader, mostWalking), closing: make(chan struct{}), closed: make(chan struct{}),
+		memory: memory, readers: make(chan *reader, mostWalking), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	d.db.SetMaxOpenConns(mostCounting)
 	d.db.SetMaxIdleConns(mostCounting)
 	d.messages.SetMaxOpenConns(mostReading)
 	d.messages.SetMaxIdleConns(mostReading)
-	if _, err = d.db.ExecContext(ctx, schema); err == nil {
+	if err = d.isNew(ctx); err == nil {
+		_, err = d.db.ExecContext(ctx, schema)
+	}
+	if err == nil {
 		d.writer, err = newWriter(path, settings)
 	}
 	for range cap(d.readers) {
@@ -189,13 +196,26 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 func (d *DuckDB) Close() error {
 	var err error
 	d.once.Do(func() {
+		d.using.Lock()
+		d.ended = true
+		d.using.Unlock()
 		close(d.closing)
 		<-d.closed
-		d.running.Lock()
-		defer d.running.Unlock()
+		d.users.Wait()
 		d.writer.close()
 		err = d.closeReading()
 	})
+	return err
+}
+
+// isNew refuses a store that was made before there were two tables: there was no
+// release then.
+func (d *DuckDB) isNew(ctx context.Context) error {
+	var old int
+	err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'events'").Scan(&old)
+	if err == nil && old > 0 {
+		err = errors.New("it was made by Sesame before its first release, in another form: move it away and begin anew")
+	}
 	return err
 }
 
@@ -209,14 +229,13 @@ func (d *DuckDB) closeReading() error {
 
 // use keeps Close waiting until done is called.
 func (d *DuckDB) use() (done func(), err error) {
-	d.running.RLock()
-	select {
-	case <-d.closing:
-		d.running.RUnlock()
+	d.using.Lock()
+	defer d.using.Unlock()
+	if d.ended {
 		return nil, errClosed
-	default:
-		return d.running.RUnlock, nil
 	}
+	d.users.Add(1)
+	return d.users.Done, nil
 }
 
 // Ping says whether the store can be used: after trouble with its disk DuckDB does
@@ -280,7 +299,7 @@ func (d *DuckDB) write() {
 		}
 		time.Sleep(time.Until(answered.Add(gathering)))
 		together, n, size := []request{first}, len(first.events), first.bytes
-		for more := true; more && n < mostTogether && size < mostBytes; {
+		for more := true; more && n < mostTogether && size < int(d.memory/memoryTogether); {
 			select {
 			case next := <-d.requests:
 				together, n, size = append(together, next), n+len(next.events), size+next.bytes
@@ -288,22 +307,38 @@ func (d *DuckDB) write() {
 				more = false
 			}
 		}
-		counts, err := d.writer.add(together)
-		for i, r := range together {
-			if err != nil {
-				r.answer <- answer{0, fmt.Errorf("store events: %w%s", err, advice(err))}
-			} else {
-				r.answer <- answer{counts[i], nil}
-			}
-		}
+		d.store(together)
 		answered = time.Now()
 	}
 }
 
+// store stores what requests want, in one transaction, and answers them. When that
+// fails, each has one of its own: it can be the fault of one of them.
+func (d *DuckDB) store(together []request) {
+	counts, err := d.writer.add(together)
+	if err != nil && len(together) > 1 {
+		for _, r := range together {
+			d.store([]request{r})
+		}
+		return
+	}
+	for i, r := range together {
+		if err != nil {
+			r.answer <- answer{0, fmt.Errorf("store events: %w%s", err, advice(err))}
+		} else {
+			r.answer <- answer{counts[i], nil}
+		}
+	}
+}
+
+// mostOfMessage is how many events of a message are read of each table, the oldest.
+// Whoever got a mail can open it as often as they like.
+const mostOfMessage = 10_000
+
 // messageQuery asks one table for a message. The number of the message leads to it.
 func messageQuery(table string) string {
 	return "SELECT time, sent, multi, simulator, destination, type, sender, subject, isp, tags, bounce_type, sub_type, diagnostic, feedback_type FROM " +
-		table + " WHERE number = ? AND message_id = ? AND account = ? AND region = ?"
+		table + " WHERE number = ? AND message_id = ? AND account = ? AND region = ? ORDER BY time LIMIT " + strconv.Itoa(mostOfMessage)
 }
 
 // Message is Store's.
@@ -364,177 +399,50 @@ func (d *DuckDB) Walk(ctx context.Context, src events.Source, from, to time.Time
 }
 
 func (d *DuckDB) walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error {
-	rows, err := d.db.QueryContext(ctx, "SELECT time, sent, multi, simulator, "+strings.Join(textColumns, ", ")+
-		" FROM events WHERE sent >= ? AND sent < ? AND account = ? AND region = ?", from.UnixMilli(), to.UnixMilli(), src.Account, src.Region)
-	if err != nil {
-		return err
+	var r *reader
+	select {
+	case r = <-d.readers:
+		defer func() { d.readers <- r }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var e events.Event
-		var at, sent int64
-		into := []any{&at, &sent, &e.Multi, &e.Simulator}
-		for _, text := range texts(&e) {
-			into = append(into, text)
-		}
-		if err := rows.Scan(into...); err != nil {
+	for _, table := range tables {
+		err := r.read(ctx, "SELECT time, sent, multi, simulator, "+strings.Join(textColumns, ", ")+
+			" FROM "+table+" WHERE sent >= ? AND sent < ? AND account = ? AND region = ?", []any{from.UnixMilli(), to.UnixMilli(), src.Account, src.Region},
+			func(some rows) error { return some.events(do) })
+		if err != nil {
 			return err
 		}
-		e.Time, e.Sent = time.UnixMilli(at).UTC(), time.UnixMilli(sent).UTC()
+	}
+	return nil
+}
+
+// events gives the rows of a walk to do.
+func (r rows) events(do func(*events.Event) error) error {
+	times, sent, multi, simulator := column[int64](r, 0), column[int64](r, 1), column[bool](r, 2), column[bool](r, 3)
+	var text [textCount][]duckText
+	for i := range text {
+		text[i] = r.texts(4 + i)
+	}
+	for i := range times {
+		e := events.Event{Time: time.UnixMilli(times[i]).UTC(), Sent: time.UnixMilli(sent[i]).UTC(), Multi: multi[i], Simulator: simulator[i]}
+		for column, to := range texts(&e) {
+			*to = strings.Clone(text[column][i].view())
+		}
 		if err := do(&e); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
-// condition is a part of a query, and what stands for its question marks.
-type condition struct {
-	sql  []string
-	args []any
-}
-
-func (c *condition) and(sql string, args ...any) {
-	c.sql = append(c.sql, sql)
-	c.args = append(c.args, args...)
-}
-
-func (c condition) String() string { return strings.Join(c.sql, " AND ") }
-
-const day = 24 * 60 * 60 * 1000 // milliseconds
-
-// tracking is how long before and after what is counted an open or click shows
-// that those of a configuration set are tracked.
-const tracking = 30 * day
-
-// suppressed are the sub-types of bounces and complaints that SES gives itself,
-// for addresses on the account's suppression list.
-const suppressed = "('OnAccountSuppressionList', 'ON_ACCOUNT_SUPPRESSION_LIST')"
-
-// Daily is Store's.
-func (d *DuckDB) Daily(ctx context.Context, src events.Source, q Query) ([]Day, error) {
-	done, err := d.use()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	all, err := d.daily(ctx, src, q)
-	if err != nil {
-		return nil, fmt.Errorf("count events: %w%s", err, advice(err))
-	}
-	return all, nil
-}
-
-func (d *DuckDB) daily(ctx context.Context, src events.Source, q Query) ([]Day, error) {
-	var where condition
-	where.and("account = ? AND region = ?", src.Account, src.Region)
-	if q.ISP != "" {
-		where.and("isp = ?", q.ISP)
-	}
-	if q.ConfigurationSet != "" {
-		where.and("configuration_set = ?", q.ConfigurationSet)
-	}
-	if identity := strings.ToLower(q.Identity); strings.Contains(identity, "@") {
-		where.and("(lower(identity) = ? OR lower(sender) = ?)", identity, identity)
-	} else if identity != "" {
-		where.and("(lower(identity) = ? OR ends_with(lower(sender), ?))", identity, "@"+identity)
-	}
-	if q.OneRecipient {
-		where.and("NOT multi AND NOT simulator")
-	}
-	table := mailTable
-	switch q.Metric {
-	case Sends:
-		where.and("type = 'SEND'")
-	case Deliveries, DeliveryOpens, DeliveryClicks:
-		where.and("type = 'DELIVERY'")
-	case Complaints:
-		table = recipientTable
-		where.and("type = 'COMPLAINT' AND sub_type NOT IN " + suppressed)
-	case PermanentBounces:
-		where.and("type = 'BOUNCE' AND bounce_type = 'PERMANENT' AND sub_type NOT IN " + suppressed)
-	case TransientBounces:
-		where.and("type = 'BOUNCE' AND bounce_type <> 'PERMANENT'")
-	case DeliveryComplaints:
-		where.and("type = 'DELIVERY' AND isp IN (SELECT unnest(?::VARCHAR[]))", events.FeedbackLoops())
-	case Opens:
-		where.and("type = 'OPEN'")
-		return d.firstTimes(ctx, where, q)
-	case Clicks:
-		where.and("type = 'CLICK'")
-		return d.firstTimes(ctx, where, q)
-	default:
-		return nil, fmt.Errorf("%q is no metric", q.Metric)
-	}
-	if shows, ok := shownBy[q.Metric]; ok {
-		sets, err := d.configurationSets(ctx, src, shows, q)
-		if err != nil || len(sets) == 0 {
-			return nil, err
-		}
-		where.and("configuration_set IN (SELECT unnest(?::VARCHAR[]))", sets)
-	}
-	where.and("time >= ? AND time < ?", q.From.UnixMilli(), q.To.UnixMilli())
-	return d.days(ctx, "SELECT time // ? AS day, count(*) FROM "+table+" WHERE "+where.String()+" GROUP BY day ORDER BY day", append([]any{day}, where.args...)...)
-}
-
-// shownBy gives the events that show that those of a configuration set are tracked.
-var shownBy = map[Metric]events.Type{DeliveryOpens: events.Open, DeliveryClicks: events.Click}
-
-// configurationSets gives those of which there are events of a type around the time
-// that is asked for.
-func (d *DuckDB) configurationSets(ctx context.Context, src events.Source, t events.Type, q Query) (sets []string, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT DISTINCT configuration_set FROM "+tableOf(t)+" WHERE account = ? AND region = ? AND type = ? AND time BETWEEN ? AND ?",
-		src.Account, src.Region, string(t), q.From.UnixMilli()-tracking, q.To.UnixMilli()+tracking)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var set string
-		if err := rows.Scan(&set); err != nil {
-			return nil, err
-		}
-		sets = append(sets, set)
-	}
-	return sets, rows.Err()
-}
-
-// firstTimes counts recipients of messages by the day of their first event. One
-// that had its first before q.From is not counted, so earlier events are looked at
-// too, of the messages that there can be in question.
-func (d *DuckDB) firstTimes(ctx context.Context, where condition, q Query) ([]Day, error) {
-	from, to := q.From.UnixMilli(), q.To.UnixMilli()
-	inside := where
-	inside.and("time >= ? AND time < ?", from, to)
-	var oldest sql.NullInt64
-	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM "+recipientTable+" WHERE "+inside.String(), inside.args...).Scan(&oldest); err != nil || !oldest.Valid {
-		return nil, err
-	}
-	where.and("time < ? AND sent >= ?", to, oldest.Int64)
-	return d.days(ctx, "SELECT first // ? AS day, count(*) FROM (SELECT min(time) AS first FROM "+recipientTable+" WHERE "+where.String()+
-		" GROUP BY recipient) WHERE first >= ? GROUP BY day ORDER BY day",
-		append(append([]any{day}, where.args...), from)...)
-}
-
-func (d *DuckDB) days(ctx context.Context, query string, args ...any) (all []Day, err error) {
-	rows, err := d.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var number, count int64
-		if err := rows.Scan(&number, &count); err != nil {
-			return nil, err
-		}
-		all = append(all, Day{time.UnixMilli(number * day).UTC(), count})
-	}
-	return all, rows.Err()
-}
-
-// dropAtOnce is how much of the messages' send times one transaction drops: what a
-// transaction has dropped is in its log, and in memory, until it ends.
-const dropAtOnce = day
+// dropAtOnce is how much of the messages' send times one transaction drops, unless
+// there are no more than fewToDrop events in all: what a transaction has dropped is
+// in its log, and in memory, until it ends.
+const (
+	dropAtOnce = day
+	fewToDrop  = 500_000
+)
 
 // DropBefore is Store's. DuckDB gives the space of row groups that are dropped
 // whole to new ones with its next checkpoint.
@@ -563,21 +471,26 @@ func (d *DuckDB) DropBefore(ctx context.Context, t time.Time) (dropped int64, er
 
 // dropSome drops the oldest events, if they are of messages sent before that time.
 func (d *DuckDB) dropSome(ctx context.Context, before int64) (dropped int64, more bool, err error) {
+	var count int64
 	var oldest sql.NullInt64
-	if err := d.db.QueryRowContext(ctx, "SELECT min(sent) FROM events").Scan(&oldest); err != nil {
+	if err := d.db.QueryRowContext(ctx, "SELECT count(*), min(sent) FROM events WHERE sent < ?", before).Scan(&count, &oldest); err != nil {
 		return 0, false, err
 	}
-	if !oldest.Valid || oldest.Int64 >= before {
+	if count == 0 {
 		return 0, false, nil
 	}
+	until := before
+	if count > fewToDrop {
+		until = min(before, oldest.Int64+dropAtOnce)
+	}
 	for _, table := range tables {
-		n, err := d.drop(ctx, table, min(before, oldest.Int64+dropAtOnce))
+		n, err := d.drop(ctx, table, until)
 		dropped += n
 		if err != nil {
 			return dropped, false, err
 		}
 	}
-	return dropped, true, nil
+	return dropped, until < before, nil
 }
 
 // drop drops a table's events of messages that were sent before that time.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -338,6 +339,27 @@ func TestOpenDamaged(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), filepath.Join(t.TempDir(), "what?"), testMemory); err == nil {
 		t.Error("a path that DuckDB reads otherwise was taken")
+	}
+}
+
+// A store of before there were two tables is not taken for an empty one.
+func TestOpenOldForm(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	db, err := sql.Open("duckdb", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE events (sent BIGINT)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := Open(t.Context(), path, testMemory); err == nil || !strings.Contains(err.Error(), "in another form: move it away") {
+		if err == nil {
+			closeIt(t, d)
+		}
+		t.Errorf("it opens: %v", err)
 	}
 }
 

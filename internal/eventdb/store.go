@@ -28,7 +28,9 @@ type Store interface {
 
 	// Message gives all events of a message, oldest first, those of one moment in
 	// order of destination and type; none when there is no such message. All events of
-	// a message for which SES gave its time have the same Sent. ConfigurationSet,
+	// a message for which SES gave its time have the same Sent. Of very many, at least
+	// the oldest 10,000 are given. What is appended meanwhile may be seen in part.
+	// ConfigurationSet,
 	// Identity, DelayType, Link, UserAgent, IP, FeedbackID and Details are left empty:
 	// reading them would take as long as everything else.
 	Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error)
@@ -46,6 +48,10 @@ type Store interface {
 
 	// Daily counts by UTC day, in order; days without a count are left out.
 	Daily(ctx context.Context, src events.Source, q Query) ([]Day, error)
+
+	// Groups counts by the values of dimensions, in order of these; what there is none
+	// of is left out.
+	Groups(ctx context.Context, src events.Source, q GroupQuery) ([]Group, error)
 
 	// DropBefore removes the events of messages that were sent before t, the oldest
 	// first and some at a time, and says how many, also when it ends with an error.
@@ -121,4 +127,31 @@ type Query struct {
 type Day struct {
 	Start time.Time // 00:00 UTC
 	Count int64     // more than 0
+}
+
+// Dimension is what counts are told apart by.
+type Dimension string
+
+// The dimensions. Of what has no value in one, that is "".
+const (
+	ByISP              Dimension = "isp"
+	ByConfigurationSet Dimension = "configuration set"
+	ByIdentity         Dimension = "identity" // as SES says it
+)
+
+// GroupQuery says what is counted over the whole of a time.
+type GroupQuery struct {
+	Metric   Metric
+	From, To time.Time   // events from From on and before To
+	By       []Dimension // none for one count
+	// Filters; none for all. Identity is as in Query.
+	Identity                string
+	ConfigurationSets, ISPs []string
+	OneRecipient            bool // as in Query
+}
+
+// Group is a count.
+type Group struct {
+	Values []string // of GroupQuery.By
+	Count  int64    // more than 0
 }

@@ -39,6 +39,7 @@ func suite(t *testing.T, open func(t *testing.T) Store) {
 		{"dropping goes on beside appending and asking", dropsBeside},
 		{"nothing is added under a cancelled context", cancels},
 		{"close under load", closesUnderLoad},
+		{"asking within a walk while the store closes", asksWhileClosing},
 		{"all answers are those of a plain computation", model},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -359,6 +360,25 @@ func seesAcknowledged(t *testing.T, s Store) {
 	all.Wait()
 }
 
+func asksWhileClosing(t *testing.T, s Store) {
+	add(t, s, 1, event(1, events.Send, start, nil))
+	closed := make(chan error, 1)
+	err := s.Walk(t.Context(), source, start, start.AddDate(0, 0, 1), func(*events.Event) error {
+		go func() { closed <- s.Close() }()
+		for {
+			if _, err := s.Message(t.Context(), source, messageID(start, 1)); err != nil {
+				return err
+			}
+		}
+	})
+	if err == nil {
+		t.Error("a store that closes goes on answering")
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
 func dropsOld(t *testing.T, s Store) {
 	drop := func(before time.Time, want int64) {
 		t.Helper()
@@ -376,6 +396,12 @@ func dropsOld(t *testing.T, s Store) {
 	drop(start.AddDate(0, 0, 5), 10)
 	drop(start.AddDate(0, 0, 5), 0)
 	drop(start.AddDate(0, 0, 5).Add(time.Millisecond), 2)
+	var days []events.Event
+	for i := range 500 {
+		days = append(days, event(100+i, events.Send, start.AddDate(0, 0, -2*i), func(e *events.Event) { e.Sent = start.AddDate(-1, 0, -2*i) }))
+	}
+	add(t, s, len(days), days...)
+	drop(start.AddDate(-1, 0, 1), int64(len(days)))
 	if got := total(t, s, Query{Metric: Opens}); got != 4 {
 		t.Errorf("%d are left, want 4", got)
 	}

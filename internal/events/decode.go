@@ -97,6 +97,8 @@ func (d *decoder) inside(src Source, envelopes int) ([]Event, error) {
 	return decode(src, detail, envelopes-1)
 }
 
+var errTooDeep = fmt.Errorf("the record has values that are nested more than %d times", maxDepth)
+
 // decodeEach decodes what may be several records. All of them must be readable.
 func decodeEach(src Source, data []byte, envelopes int) (all []Event, err error) {
 	err = errors.New(`the record has nothing in "rawData"`)
@@ -182,7 +184,7 @@ func (d *decoder) events(src Source) ([]Event, error) {
 
 	for _, all := range []*members{&d.rest, &d.mailRest, &d.objectRest} {
 		if all.tooDeep() {
-			return nil, fmt.Errorf("the record has values that are nested more than %d times", maxDepth)
+			return nil, errTooDeep
 		}
 		if len(d.to) > 1 {
 			*all = all.settled() // it is written again for each recipient of whom more is said

@@ -301,6 +301,9 @@ func (d *decoder) recipient() (err error) {
 			}
 			return err
 		})
+		if d.recipientRest.tooDeep() {
+			return errTooDeep
+		}
 		if len(d.recipientRest) > 0 {
 			start := len(d.written)
 			d.written = d.recipientRest.appendTo(d.written)

@@ -66,7 +66,7 @@ func objectEnd(data []byte) int {
 		case '{', '[':
 			// An object that begins a line where no value can be is the next record: the
 			// one before it is torn.
-			if depth > 0 && lists&1 == 0 && last != ':' && data[i-1] == '\n' {
+			if depth > 0 && data[i-1] == '\n' && (lists&1 == 0 && last != ':' || lists&1 == 1 && last != ',' && last != '[') {
 				return 0
 			}
 			if depth++; depth > maxDepth {

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -79,54 +78,11 @@ func (r *run) note(do func(p *Progress, last *Phase)) {
 // is new.
 const readingShare = 0.6
 
-// underLease does the work and keeps the lease meanwhile. It gives
-// jobs.ErrLeaseLost as soon as the lease is, a failure, or the server's trouble.
-func (r *run) underLease(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	renewed := make(chan struct{})
-	go func() {
-		defer close(renewed)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(renewEvery):
-			}
-			err := r.renew(ctx)
-			if errors.Is(err, jobs.ErrLeaseLost) {
-				cancel(err)
-				return
-			}
-			// Any other trouble is met by the work itself, or is over before the lease runs out.
-		}
-	}()
-	err := r.safePipeline(ctx)
-	// The lease ends with the job: a renewal can find it gone when all is done.
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, jobs.ErrLeaseLost) {
-		err = cause
-	}
-	cancel(nil)
-	<-renewed
-	return err
-}
-
 // renew keeps the lease and notes how far the work is.
 func (r *run) renew(ctx context.Context) error {
 	r.noting.Lock()
 	defer r.noting.Unlock()
-	return r.Store.RenewLease(ctx, r.lease, r.Now().Add(leaseFor), r.shown())
-}
-
-// safePipeline makes a panic an error, so that a file that finds a mistake of
-// ours fails its job and not the server.
-func (r *run) safePipeline(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return r.pipeline(ctx)
+	return r.Store.RenewLease(ctx, r.lease, r.Now().Add(jobs.LeaseFor), r.shown())
 }
 
 func (r *run) pipeline(ctx context.Context) error {

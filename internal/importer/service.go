@@ -184,18 +184,11 @@ func (s *Service) Sweep(ctx context.Context) error {
 	})
 }
 
-// leaseFor is how long a worker that does not answer keeps its job; it renews
-// every renewEvery.
-const (
-	leaseFor   = 15 * time.Second
-	renewEvery = 500 * time.Millisecond
-)
-
 // Claim takes the next job that waits: the jobs.Runner's Claim.
 func (s *Service) Claim(ctx context.Context) (jobs.Work, error) {
 	now := s.Now()
 	owner := s.NewID("worker")
-	job, ok, err := s.Store.ClaimJob(ctx, owner, now, now.Add(leaseFor))
+	job, ok, err := s.Store.ClaimJob(ctx, owner, now, now.Add(jobs.LeaseFor))
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -208,30 +201,15 @@ type failure string
 
 func (f failure) Error() string { return string(f) }
 
-// longestPause ends the trying of a job that fails for a reason of the server's:
-// after 1, 2, 4 and 8 seconds it is tried again. The lease outlives each pause.
-const longestPause = 8 * time.Second
-
 func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log := s.Log.With("job", job.ID, "list", job.ListID)
 	start := s.Now()
 	r := &run{Service: s, job: job, lease: lease}
 	log.Info("import begins", "again", job.Progress.Share > 0, "bytes", job.Size, "mode", job.Mode, "dry_run", job.DryRun)
-	err := r.underLease(ctx)
-	for pause := time.Second; troubled(ctx, err) && pause <= longestPause; pause *= 2 {
+	err := jobs.Persist(ctx, r.renew, r.pipeline, serversTrouble, func(err error) {
 		log.Warn("an import ran into trouble and is tried again", "error", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		// The job may not be ours any more, and a commit that seemed to fail may have
-		// succeeded: then it has ended, and the lease with it.
-		if err = r.renew(ctx); err != nil {
-			continue
-		}
 		r.job.Progress = r.shown()
-		err = r.underLease(ctx)
-	}
+	})
 
 	status, reason := jobs.Completed, ""
 	var f failure
@@ -281,11 +259,11 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log.Debug("import ended", "reason", reason) // it can quote the file
 }
 
-// troubled says whether err is worth another try: neither an end nor the
-// owner's to mend.
-func troubled(ctx context.Context, err error) bool {
+// serversTrouble says whether err is worth another try: it is not the owner's to
+// mend.
+func serversTrouble(err error) bool {
 	var f failure
-	return err != nil && ctx.Err() == nil && !errors.As(err, &f) && !errors.Is(err, jobs.ErrLeaseLost)
+	return !errors.As(err, &f)
 }
 
 // tooMany is the Error of a job that does not fit its list.

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sesame/internal/events"
@@ -15,9 +16,17 @@ const (
 	rejectedAtOnce = 8 << 20  // bytes
 )
 
-// mostRecords is how many records a request may bring: as many small ones as its
-// bytes allow would take longer than its sender waits.
-const mostRecords = 200_000
+const (
+	// mostRecords is how many records a request may bring: as many small ones as its
+	// bytes allow would take longer than its sender waits.
+	mostRecords = 200_000
+	// mostOfRecord is how many bytes of text the events of one record may have: each
+	// recipient's has that of the message. SES's records to 50 recipients have a
+	// hundredth.
+	mostOfRecord = 8 << 20
+	// unfolds is how many times what a body may have unpacked its events may have.
+	unfolds = 8
+)
 
 // batch is what a request brings, on its way to the stores.
 type batch struct {
@@ -29,7 +38,8 @@ type batch struct {
 	counts  counts
 
 	events   []events.Event
-	text     int // bytes of events
+	text     int   // bytes of events
+	unfolded int64 // bytes of all events of the request
 	rejected []Rejected
 	bytes    int // of rejected
 }
@@ -38,7 +48,7 @@ type batch struct {
 // first: to look for the ends of records costs a good part of reading them.
 func (b *batch) data(ctx context.Context, data []byte) error {
 	if found, err := events.Decode(b.src, data); err == nil {
-		return b.take(ctx, found)
+		return b.take(ctx, data, found)
 	}
 	for record := range events.Records(data) {
 		if err := b.record(ctx, record); err != nil {
@@ -53,38 +63,43 @@ func (b *batch) record(ctx context.Context, record []byte) error {
 	found, err := events.Decode(b.src, record)
 	switch {
 	case err == nil:
-		return b.take(ctx, found)
-	case b.tooMany(1):
-		return b.refuseMore()
+		return b.take(ctx, record, found)
 	case errors.Is(err, events.ErrNoEvent):
 		b.counts.notices++
-		return nil
+		return b.more()
+	}
+	if err := b.more(); err != nil {
+		return err
 	}
 	return b.setAside(ctx, record, err.Error())
 }
 
-// tooMany counts a record's events, or what is no event as one, and says whether
-// they are more than a request may bring.
-func (b *batch) tooMany(n int) bool {
-	b.records += n
-	return b.records > b.door.records
-}
-
-func (b *batch) refuseMore() error {
-	return refuse(tooLarge, "The request must hold at most %d records.", b.door.records)
+// more counts a record, and refuses more than a request may bring.
+func (b *batch) more() error {
+	if b.records++; b.records > b.door.records {
+		return refuse(tooLarge, "The request must hold at most %d records.", b.door.records)
+	}
+	return nil
 }
 
 // take takes the events of one record.
-func (b *batch) take(ctx context.Context, found []events.Event) error {
-	if b.tooMany(len(found)) {
-		return b.refuseMore()
+func (b *batch) take(ctx context.Context, record []byte, found []events.Event) error {
+	if err := b.more(); err != nil {
+		return err
+	}
+	text := 0
+	for i := range found {
+		text += found[i].Size()
+	}
+	if text > mostOfRecord {
+		return b.setAside(ctx, record, fmt.Sprintf("its events for %d recipients are longer than %d bytes", len(found), mostOfRecord))
+	}
+	if b.unfolded += int64(text); b.unfolded > unfolds*b.door.unpacked {
+		return refuse(tooLarge, "The events of the request must have at most %d bytes, with what each recipient's has of its message.", unfolds*b.door.unpacked)
 	}
 	found, old := b.young(found)
 	b.counts.TooOld += old
-	b.events = append(b.events, found...)
-	for i := range found {
-		b.text += found[i].Size()
-	}
+	b.events, b.text = append(b.events, found...), b.text+text
 	if len(b.events) < eventsAtOnce && b.text < textAtOnce {
 		return nil
 	}

@@ -296,6 +296,7 @@ func (d *Doors) retry(ctx context.Context, account string, ids []string) (*retry
 	out := &retryRejectedOutput{}
 	var all []events.Event
 	var done []string
+	text := 0 // bytes of all
 	store := func() error {
 		if len(all) > 0 {
 			added, err := d.Events.Append(ctx, all)
@@ -306,7 +307,7 @@ func (d *Doors) retry(ctx context.Context, account string, ids []string) (*retry
 			out.Duplicates += int64(len(all) - added)
 		}
 		err := d.Rejected.Delete(ctx, account, done)
-		all, done = nil, nil
+		all, done, text = nil, nil, 0
 		return err
 	}
 	for _, id := range ids {
@@ -325,7 +326,10 @@ func (d *Doors) retry(ctx context.Context, account string, ids []string) (*retry
 		found, old := d.young(found)
 		out.TooOld += int64(old)
 		all, done = append(all, found...), append(done, id)
-		if len(all) >= eventsAtOnce {
+		for i := range found {
+			text += found[i].Size()
+		}
+		if len(all) >= eventsAtOnce || text >= textAtOnce {
 			if err := store(); err != nil {
 				return nil, err
 			}

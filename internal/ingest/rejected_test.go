@@ -144,6 +144,30 @@ func TestRejectedOperations(t *testing.T) {
 	}
 }
 
+// A record whose events for many recipients are far larger than itself is set aside.
+func TestWideRecord(t *testing.T) {
+	t.Parallel()
+	p := open(t, nil)
+	wide := func(recipients int) string {
+		to := make([]string, recipients)
+		for i := range to {
+			to[i] = fmt.Sprintf("%q", fmt.Sprintf("reader-%d@example.com", i))
+		}
+		return `{"eventType":"Send","mail":{"timestamp":"2026-11-20T10:00:00.000Z","messageId":"wide-` + fmt.Sprint(recipients) + `","destination":[` + strings.Join(to, ",") +
+			`],"tags":{"a":["` + strings.Repeat("x", 30_000) + `"]}}}`
+	}
+	a := p.do(p.signed("/ingest/events", wide(900)+"\n"+wide(50), p.key, nil)).is(t, "a wide record", 200)
+	if want := `{"Added":50,"Duplicates":0,"Rejected":1,"TooOld":0}`; a.body != want {
+		t.Errorf("%s, want %s", a.body, want)
+	}
+	p.setAside(ann, "its events for 900 recipients are longer than 8388608 bytes")
+	many := ""
+	for i := range 20 {
+		many += strings.Replace(wide(200), "wide-200", fmt.Sprint("wide-", i), 1) + "\n"
+	}
+	p.do(p.signed("/ingest/events", many, p.key, nil)).is(t, "many wide records", 413)
+}
+
 // Events of mail from before what is kept are counted and not stored.
 func TestTooOld(t *testing.T) {
 	t.Parallel()

@@ -3,9 +3,7 @@ package sesv2
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
-	"unicode"
 
 	"sesame/internal/events"
 	"sesame/internal/insights"
@@ -37,41 +35,19 @@ func (a *API) getMessageInsights(ctx context.Context, c wire.Caller, in *getMess
 }
 
 func event(e events.Event) insightsEvent {
-	kind := upperSnake(string(e.Type)) // the known ones are that already
+	kind := events.UpperSnake(string(e.Type)) // the known ones are that already
 	out := insightsEvent{Timestamp: &e.Time, Type: &kind}
 	switch e.Type {
 	case events.Bounce:
 		out.Details = &eventDetails{Bounce: &bounce{
-			BounceType: said(e.BounceType), BounceSubType: said(upperSnake(e.SubType)), DiagnosticCode: said(e.Diagnostic),
+			BounceType: said(e.BounceType), BounceSubType: said(events.UpperSnake(e.SubType)), DiagnosticCode: said(e.Diagnostic),
 		}}
 	case events.Complaint:
 		out.Details = &eventDetails{Complaint: &complaint{
-			ComplaintSubType: said(upperSnake(e.SubType)), ComplaintFeedbackType: said(e.FeedbackType),
+			ComplaintSubType: said(events.UpperSnake(e.SubType)), ComplaintFeedbackType: said(e.FeedbackType),
 		}}
 	}
 	return out
-}
-
-// upperSnake spells SES's event publishing as its API does: OnAccountSuppressionList
-// is ON_ACCOUNT_SUPPRESSION_LIST there. That other sub-types are so too is chosen.
-func upperSnake(s string) string {
-	var b strings.Builder
-	letters := []rune(s)
-	for i, c := range letters {
-		if c == ' ' || c == '-' {
-			c = '_'
-		}
-		if i > 0 && unicode.IsUpper(c) {
-			before := letters[i-1]
-			wordEnds := unicode.IsLower(before) || unicode.IsDigit(before)
-			acronymEnds := unicode.IsUpper(before) && i+1 < len(letters) && unicode.IsLower(letters[i+1])
-			if wordEnds || acronymEnds {
-				b.WriteByte('_')
-			}
-		}
-		b.WriteRune(unicode.ToUpper(c))
-	}
-	return b.String()
 }
 
 func (a *API) batchGetMetricData(ctx context.Context, c wire.Caller, in *batchGetMetricDataInput) (*batchGetMetricDataOutput, error) {

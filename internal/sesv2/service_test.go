@@ -594,17 +594,17 @@ func TestUpperSnake(t *testing.T) {
 		"BYOIPHostNameLookupUnavailable": "BYOIP_HOST_NAME_LOOKUP_UNAVAILABLE", "IPFailure": "IP_FAILURE", "Rendering Failure": "RENDERING_FAILURE",
 		"auth-failure": "AUTH_FAILURE", "V2Thing": "V2_THING", "Ünïcode": "ÜNÏCODE",
 	} {
-		if got := upperSnake(in); got != want {
+		if got := events.UpperSnake(in); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.StringMatching(`[A-Z][a-z]{1,8}`), 1, 5).Draw(t, "words")
 		want := strings.ToUpper(strings.Join(words, "_"))
-		if got := upperSnake(strings.Join(words, "")); got != want {
+		if got := events.UpperSnake(strings.Join(words, "")); got != want {
 			t.Fatalf("%v is %q", words, got)
 		}
-		if got := upperSnake(want); got != want {
+		if got := events.UpperSnake(want); got != want {
 			t.Fatalf("%q is %q", want, got)
 		}
 	})
