@@ -45,7 +45,7 @@ func main() {
 	var w wants
 	flag.IntVar(&w.events, "events", 1_000_000, "events that are sent")
 	flag.IntVar(&w.batch, "batch", 500, "of them in a request")
-	flag.IntVar(&w.flight, "flight", 4, "requests at a time")
+	flag.IntVar(&w.flight, "flight", 16, "requests at a time: with few, the store waits for requests and they for it")
 	flag.IntVar(&w.runs, "runs", 3, "how often each thing is measured")
 	flag.Uint64Var(&w.seed, "seed", 1, "makes the events; each run adds one, for fresh events")
 	flag.StringVar(&w.results, "results", "bench/results", "`folder` that gets the table as a file; empty for none")
