@@ -93,7 +93,12 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 }
 
 // Open gives an object's content. ErrNotFound.
-func (f *Folder) Open(_ context.Context, key string) (io.ReadCloser, error) {
+func (f *Folder) Open(ctx context.Context, key string) (io.ReadCloser, error) {
+	return f.OpenSeeker(ctx, key)
+}
+
+// OpenSeeker is Open for who wants parts of an object.
+func (f *Folder) OpenSeeker(_ context.Context, key string) (io.ReadSeekCloser, error) {
 	path, err := f.path(key)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ type Server struct {
 	ImportWorkers int      `default:"2" env:"SESAME_IMPORT_WORKERS" placeholder:"N" help:"Imports worked on at once (${default})."`
 	ImportMemory  int      `default:"134217728" env:"SESAME_IMPORT_MEMORY" placeholder:"BYTES" help:"Memory that sorting one import may take (${default})."`
 	ImportKeep    int      `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
+	ExportWorkers int      `default:"2" env:"SESAME_EXPORT_WORKERS" placeholder:"N" help:"Exports worked on at once (${default})."`
+	ExportKeep    int      `name:"export-retention" default:"30" env:"SESAME_EXPORT_RETENTION" placeholder:"DAYS" help:"Days for which the files of exports are kept (${default})."`
 	Retention     int      `default:"400" env:"SESAME_RETENTION" placeholder:"DAYS" help:"Days after the sending of a message for which its events are kept (${default}); older ones are removed at the start and each hour."`
 	EventMemory   int64    `default:"536870912" env:"SESAME_EVENT_MEMORY" placeholder:"BYTES" help:"Memory that the store of events may take for what it reads and sorts; it takes some more to write (${default})."`
 	SNSTopics     []string `name:"sns-topics" env:"SESAME_SNS_TOPICS" placeholder:"ARN" help:"SNS topics whose notifications of email events are taken, separated by commas. Default: none."`
@@ -118,6 +120,12 @@ func (c *Server) Check() error {
 	if c.ImportKeep < 1 || c.ImportKeep > 36500 {
 		return errors.New("--import-keep must be 1 to 36500 days")
 	}
+	if c.ExportWorkers < 1 || c.ExportWorkers > 64 {
+		return errors.New("--export-workers must be 1 to 64")
+	}
+	if c.ExportKeep < 1 || c.ExportKeep > 36500 {
+		return errors.New("--export-retention must be 1 to 36500 days")
+	}
 	if c.Retention < 1 || c.Retention > 36500 {
 		return errors.New("--retention must be 1 to 36500 days")
 	}
@@ -152,17 +160,18 @@ type Limits struct {
 	Members        int64
 	Tags           int
 	RunningImports int
+	RunningExports int     // of one source
 	Rate           float64 // requests a second of one operation
 	Burst          int
 }
 
 // Limits gives the limits that c chooses.
 func (c *Server) Limits() Limits {
-	l := Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, Rate: 500, Burst: 1000}
+	l := Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, RunningExports: 1000, Rate: 500, Burst: 1000}
 	if c.Quotas == "aws" {
 		// The service's page gives one request a second for everything but sending,
 		// and 20 concurrent import jobs; whether it means these is not known.
-		l = Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, Rate: 1, Burst: 1}
+		l = Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, RunningExports: 20, Rate: 1, Burst: 1}
 	}
 	if c.APIRate >= 0 {
 		l.Rate, l.Burst = c.APIRate, max(1, int(2*c.APIRate))

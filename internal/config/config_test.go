@@ -11,7 +11,7 @@ import (
 func good() Server {
 	return Server{
 		Listen: "127.0.0.1:9025", DataDir: "data", Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame", APIRate: -1,
-		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, Retention: 400, EventMemory: 512 << 20, LogLevel: "info",
+		MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, ExportWorkers: 2, ExportKeep: 30, Retention: 400, EventMemory: 512 << 20, LogLevel: "info",
 	}
 }
 
@@ -44,6 +44,8 @@ func TestCheck(t *testing.T) {
 		{"a public URL with a user", func(c *Server) { c.PublicURL = "https://user:word@example.com" }, "--public-url"},
 		{"a public URL that is none", func(c *Server) { c.PublicURL = "https://%zz" }, "--public-url"},
 
+		{"no export worker", func(c *Server) { c.ExportWorkers = 0 }, "--export-workers"},
+		{"files kept for no time", func(c *Server) { c.ExportKeep = 0 }, "--export-retention"},
 		{"no retention", func(c *Server) { c.Retention = 0 }, "--retention"},
 		{"a retention of centuries", func(c *Server) { c.Retention = 100_000 }, "--retention"},
 		{"little memory for events", func(c *Server) { c.EventMemory = 1 << 20 }, "--event-memory"},
@@ -192,11 +194,11 @@ func TestLimits(t *testing.T) {
 		rate   float64
 		want   Limits
 	}{
-		{"sesame", -1, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, Rate: 500, Burst: 1000}},
-		{"aws", -1, Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, Rate: 1, Burst: 1}},
-		{"aws", 50, Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, Rate: 50, Burst: 100}},
-		{"sesame", 0.25, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, Rate: 0.25, Burst: 1}},
-		{"sesame", 0, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, Rate: 0, Burst: 1}},
+		{"sesame", -1, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, RunningExports: 1000, Rate: 500, Burst: 1000}},
+		{"aws", -1, Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, RunningExports: 20, Rate: 1, Burst: 1}},
+		{"aws", 50, Limits{Lists: 100, Members: 100_000, Tags: 200, RunningImports: 20, RunningExports: 20, Rate: 50, Burst: 100}},
+		{"sesame", 0.25, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, RunningExports: 1000, Rate: 0.25, Burst: 1}},
+		{"sesame", 0, Limits{Lists: 1000, Members: 100_000_000, Tags: 200, RunningImports: 1000, RunningExports: 1000, Rate: 0, Burst: 1}},
 	} {
 		c := good()
 		c.Quotas, c.APIRate = test.quotas, test.rate

@@ -129,14 +129,15 @@ type Day struct {
 	Count int64     // more than 0
 }
 
-// Dimension is what counts are told apart by.
+// Dimension is what counts are told apart by, as SES v2's MetricDimensionName spells
+// it.
 type Dimension string
 
 // The dimensions. Of what has no value in one, that is "".
 const (
-	ByISP              Dimension = "isp"
-	ByConfigurationSet Dimension = "configuration set"
-	ByIdentity         Dimension = "identity" // as SES says it
+	ByISP              Dimension = "ISP"
+	ByConfigurationSet Dimension = "CONFIGURATION_SET"
+	ByIdentity         Dimension = "EMAIL_IDENTITY" // as SES says it
 )
 
 // GroupQuery says what is counted over the whole of a time.

@@ -16,7 +16,7 @@ type condition struct {
 	test     string // "StringEquals", "StringEqualsIgnoreCase", "StringLike" or "Null"
 	negated  bool   // StringNot...
 	ifExists bool   // ...IfExists
-	source   string // keyRequestTag, keyResourceTag or keyTagKeys
+	source   string // one of the keys below
 	tag      string // what follows the slash of the first two
 	values   []string
 }
@@ -27,6 +27,7 @@ const (
 	keyRequestTag  = "aws:requesttag/"
 	keyResourceTag = "aws:resourcetag/"
 	keyTagKeys     = "aws:tagkeys"
+	keyExport      = "ses:exportsourcetype"
 )
 
 // holds reports whether r meets the condition. What a missing key means is
@@ -65,6 +66,11 @@ func (c condition) holds(r Request) bool {
 func (c condition) requested(r Request) []string {
 	tags := r.RequestTags
 	switch c.source {
+	case keyExport:
+		if r.ExportSource == "" {
+			return nil
+		}
+		return []string{r.ExportSource}
 	case keyTagKeys:
 		var keys []string
 		keys = append(keys, r.TagKeys...)
@@ -183,12 +189,15 @@ func (c *condition) setKey(name, where string) error {
 			return fmt.Errorf("%s: aws:TagKeys has many values: put ForAllValues: or ForAnyValue: before the operator", where)
 		}
 		return nil
+	case folded == keyExport:
+		c.source = keyExport
+		return nil
 	case strings.HasPrefix(folded, keyRequestTag):
 		c.source = keyRequestTag
 	case strings.HasPrefix(folded, keyResourceTag):
 		c.source = keyResourceTag
 	default:
-		return fmt.Errorf("%s: condition key not supported: aws:RequestTag/KEY, aws:ResourceTag/KEY and aws:TagKeys are", where)
+		return fmt.Errorf("%s: condition key not supported: aws:RequestTag/KEY, aws:ResourceTag/KEY, aws:TagKeys and ses:ExportSourceType are", where)
 	}
 	c.tag = name[len(c.source):]
 	if n := utf8.RuneCountInString(c.tag); n < 1 || n > 128 {

@@ -28,6 +28,9 @@ type Request struct {
 	TagKeys []string
 	// ResourceTags are the tags the resource has now: aws:ResourceTag/k.
 	ResourceTags map[string]string
+	// ExportSource is what an export job is of: ses:ExportSourceType. "" when the call
+	// does not say.
+	ExportSource string
 }
 
 // Decision is what a policy says about a request. The zero value refuses.

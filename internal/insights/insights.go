@@ -133,7 +133,8 @@ func (s *Service) PutVDM(ctx context.Context, src events.Source, v VDM) error {
 	return nil
 }
 
-func (s *Service) mustBeEnabled(ctx context.Context, src events.Source) error {
+// MustBeEnabled gives ErrVDMDisabled when the account has switched off VDM.
+func (s *Service) MustBeEnabled(ctx context.Context, src events.Source) error {
 	v, err := s.VDM(ctx, src)
 	if err == nil && !v.Enabled {
 		err = ErrVDMDisabled

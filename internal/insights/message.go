@@ -32,7 +32,7 @@ type Recipient struct {
 // Message gives what is known of a message. ErrVDMDisabled, which is looked at
 // first; ErrNotFound.
 func (s *Service) Message(ctx context.Context, src events.Source, id string) (Message, error) {
-	if err := s.mustBeEnabled(ctx, src); err != nil {
+	if err := s.MustBeEnabled(ctx, src); err != nil {
 		return Message{}, err
 	}
 	all, err := s.Events.Message(ctx, src, id)

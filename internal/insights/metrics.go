@@ -13,9 +13,9 @@ import (
 
 // Dimensions are what a count can be narrowed to, as SES v2 spells them.
 const (
-	EmailIdentity    = "EMAIL_IDENTITY" // an address, or a domain for all mail from it
-	ConfigurationSet = "CONFIGURATION_SET"
-	ISP              = "ISP"
+	EmailIdentity    = string(eventdb.ByIdentity) // an address, or a domain for all mail from it
+	ConfigurationSet = string(eventdb.ByConfigurationSet)
+	ISP              = string(eventdb.ByISP)
 	TenantName       = "TENANT_NAME"
 )
 
@@ -41,7 +41,7 @@ func (i Invalid) Error() string { return string(i) }
 // out. ErrVDMDisabled; ErrBusy; Invalid when a dimension or a date cannot be, looked for in
 // this order.
 func (s *Service) Metrics(ctx context.Context, src events.Source, queries []Query) ([][]eventdb.Day, error) {
-	if err := s.mustBeEnabled(ctx, src); err != nil {
+	if err := s.MustBeEnabled(ctx, src); err != nil {
 		return nil, err
 	}
 	// A bad value in any query goes before a bad date in any other.

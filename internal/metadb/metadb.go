@@ -38,7 +38,7 @@ var (
 var schema string
 
 // schemaVersion is the user_version of a file with this schema.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // Open opens the file at path and makes it if need be.
 func Open(ctx context.Context, path string) (*DB, error) {
@@ -113,7 +113,8 @@ func (db *DB) Tidy(ctx context.Context) error {
 // ReleaseLeases ends every lease. Only a process that has the store to itself may
 // do so: the leases it finds are of one that died.
 func (db *DB) ReleaseLeases(ctx context.Context) error {
-	_, err := db.write.ExecContext(ctx, "UPDATE import_jobs SET lease_owner = '', lease_until = 0 WHERE lease_owner <> ''")
+	_, err := db.write.ExecContext(ctx, `UPDATE import_jobs SET lease_owner = '', lease_until = 0 WHERE lease_owner <> '';
+		UPDATE export_jobs SET lease_owner = '', lease_until = 0 WHERE lease_owner <> ''`)
 	return err
 }
 

@@ -102,3 +102,26 @@ CREATE TABLE account_settings (
   vdm        TEXT NOT NULL,                     -- JSON: its Virtual Deliverability Manager attributes
   PRIMARY KEY (account, region)
 ) WITHOUT ROWID;
+
+CREATE TABLE export_jobs (
+  n          INTEGER PRIMARY KEY AUTOINCREMENT, -- later ones have greater numbers
+  id         TEXT NOT NULL UNIQUE,
+  account    TEXT NOT NULL,
+  region     TEXT NOT NULL,
+  source     TEXT NOT NULL,
+  what       TEXT NOT NULL,                     -- JSON: exporter.Order
+  status     TEXT NOT NULL,
+  created    INTEGER NOT NULL,
+  completed  INTEGER NOT NULL DEFAULT 0,
+  progress   TEXT NOT NULL DEFAULT '{}',        -- JSON: exporter.Progress
+  error      TEXT NOT NULL DEFAULT '',
+  object     TEXT NOT NULL DEFAULT '',          -- the file
+  name       TEXT NOT NULL DEFAULT '',
+  size       INTEGER NOT NULL DEFAULT 0,
+  sha256     TEXT NOT NULL DEFAULT '',
+  lease_owner TEXT NOT NULL DEFAULT '',
+  lease_until INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX export_jobs_by_owner ON export_jobs (account, region, n);
+CREATE INDEX export_jobs_to_do ON export_jobs (account, lease_until) WHERE status = 'PROCESSING';
+CREATE INDEX export_jobs_to_retire ON export_jobs (completed) WHERE object <> '';

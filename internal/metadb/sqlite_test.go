@@ -130,7 +130,7 @@ func TestOpen(t *testing.T) {
 	}
 
 	earlier, later := filepath.Join(dir, "earlier.db"), filepath.Join(dir, "later.db")
-	for path, version := range map[string]int{earlier: 1, later: 4} {
+	for path, version := range map[string]int{earlier: 1, later: 5} {
 		db := openAt(t, path)
 		if _, err := db.write.Exec(fmt.Sprint("PRAGMA user_version = ", version)); err != nil {
 			t.Fatal(err)
@@ -142,8 +142,8 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []struct{ path, want string }{
-		{earlier, "version 1 and this Sesame knows 3: start the Sesame that wrote it"},
-		{later, "version 4 and this Sesame knows 3: start the Sesame that wrote it"},
+		{earlier, "version 1 and this Sesame knows 4: start the Sesame that wrote it"},
+		{later, "version 5 and this Sesame knows 4: start the Sesame that wrote it"},
 		{text, "not a database"},
 		{filepath.Join(dir, "none", "x.db"), "unable to open"},
 	} {

@@ -1,13 +1,13 @@
 // Package objects is the door for pre-signed URLs, under /objects/: where the
-// file of an import job is uploaded, and where the list of its refused lines and
-// the members of an address list are fetched. It speaks as Amazon S3 does, errors
+// file of an import job is uploaded, and where the list of its refused lines, the
+// members of an address list and the file of an export job are fetched. It speaks as Amazon S3 does, errors
 // included.
 //
 // It promises that a 200 to an upload means that the whole file is durable and
 // will be what Start imports, and that anything else changed nothing; and that a
 // download is whole, or breaks off so that the client sees it.
 //
-// It may import sigv4 and importer.
+// It may import sigv4, importer and exporter.
 package objects
 
 import (
@@ -33,6 +33,7 @@ import (
 	"sync"
 	"time"
 
+	"sesame/internal/exporter"
 	"sesame/internal/importer"
 	"sesame/internal/sigv4"
 )
@@ -48,6 +49,8 @@ type Door struct {
 	}
 	// Refused is importer.Service's.
 	Refused func(ctx context.Context, jobID string) (io.ReadCloser, error)
+	// Exported gives the file of an export job. exporter.ErrNotFound.
+	Exported func(ctx context.Context, jobID string) (exporter.File, io.ReadSeekCloser, error)
 	// Members calls do for every member of an account's list as it is shown, in order
 	// of key; address is do's until it returns. An error of do's ends it and is
 	// given. found is false, and do not called, when there is no such list.
@@ -70,6 +73,7 @@ const (
 	imports   = "/objects/imports/"
 	refused   = "/objects/refused/"
 	members   = "/objects/members/"
+	exports   = "/objects/exports/"
 	urlLife   = 12 * time.Hour
 	clockSkew = 15 * time.Minute
 )
@@ -109,7 +113,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // the client sees the connection break off
 		}
 	}()
-	download := strings.HasPrefix(r.URL.Path, refused) || strings.HasPrefix(r.URL.Path, members)
+	download := strings.HasPrefix(r.URL.Path, refused) || strings.HasPrefix(r.URL.Path, members) || strings.HasPrefix(r.URL.Path, exports)
 	if download && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		d.get(w, r, id)
 		return

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"sesame/internal/exporter"
 	"sesame/internal/importer"
 	"sesame/internal/sigv4"
 )
@@ -32,6 +35,17 @@ func (d *Door) MembersURL(account, listID, file string, at time.Time) string {
 	u := *d.PublicURL
 	u.Path = members + account + "/" + listID + "/" + file
 	return sigv4.Presign(http.MethodGet, &u, d.Credentials, d.scope(), at, urlLife)
+}
+
+// exportLife is how long a URL of an export's file can be used.
+const exportLife = 5 * time.Minute
+
+// ExportURL is a URL from which the file of an export job can be fetched for five
+// minutes from the time it is signed at.
+func (d *Door) ExportURL(jobID, file string, at time.Time) string {
+	u := *d.PublicURL
+	u.Path = exports + jobID + "/" + file
+	return sigv4.Presign(http.MethodGet, &u, d.Credentials, d.scope(), at, exportLife)
 }
 
 // body is that of an answer: a client that takes nothing for so long is given up.
@@ -113,6 +127,10 @@ func (d *Door) send(out *body, r *http.Request) (what, key string, err error) {
 	default:
 		return what, "", &refusal{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "As many downloads as may run at once are running. Try again."}
 	}
+	if named, ofExport := strings.CutPrefix(r.URL.Path, exports); ofExport {
+		job, _, _ := strings.Cut(named, "/") // signed as ExportURL made it
+		return what, job, d.sendExport(r, out, job)
+	}
 	if !ofList {
 		return what, job, d.sendRefused(r, out, job)
 	}
@@ -137,6 +155,41 @@ func (d *Door) sendRefused(r *http.Request, out *body, jobID string) error {
 	_, err = io.CopyBuffer(out, struct{ io.Reader }{content}, make([]byte, 64<<10))
 	return err
 }
+
+// sendExport sends the file of an export job, or the ranges of it that are asked for.
+func (d *Door) sendExport(r *http.Request, out *body, jobID string) error {
+	f, content, err := d.Exported(r.Context(), jobID)
+	if errors.Is(err, exporter.ErrNotFound) {
+		return &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The export job has no file, or it was kept for as long as it is."}
+	}
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	contentType := "text/csv; charset=utf-8"
+	if strings.HasSuffix(f.Name, ".json") {
+		contentType = "application/json"
+	}
+	out.head(contentType, f.Name)
+	sum, err := hex.DecodeString(f.SHA256)
+	if err != nil {
+		return err
+	}
+	h := out.w.Header()
+	h.Set("ETag", `"`+f.SHA256+`"`)
+	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530, section 3
+	http.ServeContent(out, r, "", time.Time{}, content)
+	if out.gone {
+		return errors.New("the client took no more")
+	}
+	return nil
+}
+
+// Header is http.ResponseWriter's.
+func (b *body) Header() http.Header { return b.w.Header() }
+
+// WriteHeader is http.ResponseWriter's.
+func (b *body) WriteHeader(status int) { b.w.WriteHeader(status) }
 
 func (b *body) head(contentType, file string) {
 	b.w.Header().Set("Content-Type", contentType)

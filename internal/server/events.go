@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"sesame/internal/blobs"
 	"sesame/internal/config"
 	"sesame/internal/eventdb"
 	"sesame/internal/events"
+	"sesame/internal/exporter"
 	"sesame/internal/ingest"
 	"sesame/internal/insights"
+	"sesame/internal/jobs"
 	"sesame/internal/keyfile"
 	"sesame/internal/metadb"
 	"sesame/internal/obs"
@@ -35,13 +39,15 @@ type eventParts struct {
 	store     *eventdb.DuckDB
 	doors     *ingest.Doors
 	api       *sesv2.API
+	exports   *exporter.Service
+	exporting *jobs.Runner
 	retention time.Duration
 	log       *slog.Logger
 }
 
 // openEvents opens the store of events and connects what is around it. The store
 // is to be closed after them.
-func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfile.Key, callers *callers, metrics *obs.Metrics, log *slog.Logger) (*eventParts, error) {
+func openEvents(ctx context.Context, c config.Server, db *metadb.DB, files *blobs.Folder, key *keyfile.Key, callers *callers, metrics *obs.Metrics, log *slog.Logger) (*eventParts, error) {
 	store, err := eventdb.Open(ctx, EventsPath(c.DataDir), c.EventMemory)
 	if err != nil {
 		return nil, err
@@ -55,17 +61,24 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, key *keyfil
 		}
 		into = &ingest.ByMX{Events: store, Table: table, Now: time.Now}
 	}
+	likeSES, pages := c.Quotas == "aws", wire.Pages{Seal: key.Seal, Unseal: key.Unseal}
+	exporting := &jobs.Runner{Workers: c.ExportWorkers, Poll: time.Second, Log: log}
+	exports := &exporter.Service{
+		Store: db, Objects: files, Events: store, Now: time.Now, NewJob: newRequestID, NewID: newID, Wake: exporting.Wake, Log: log,
+		Config: exporter.Config{Running: c.Limits().RunningExports, Keep: time.Duration(c.ExportKeep) * 24 * time.Hour, LikeSES: likeSES},
+	}
+	exporting.Claim = exports.Claim
 	return &eventParts{
-		store: store,
+		store: store, exports: exports, exporting: exporting,
 		doors: &ingest.Doors{
 			Events: into, Rejected: &metadb.RejectedRecords{DB: db, MostRecords: metadb.MostRejectedRecords, MostBytes: metadb.MostRejectedBytes}, Key: callers.find, Account: c.AccountID, Region: c.Region, SNSTopics: c.SNSTopics,
 			Oldest: func() time.Time { return time.Now().Add(-retention) },
-			InHand: ingestInHand, Idle: ingestIdle, Pages: wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
+			InHand: ingestInHand, Idle: ingestIdle, Pages: pages,
 			Now: time.Now, NewID: newRequestID, Log: log, Counted: metrics.Events,
 		},
 		api: &sesv2.API{
-			Region:   c.Region,
-			Insights: &insights.Service{Events: store, Settings: db, Now: time.Now, LikeSES: c.Quotas == "aws"},
+			Region: c.Region, Exports: exports, Pages: pages, Now: time.Now,
+			Insights: &insights.Service{Events: store, Settings: db, Now: time.Now, LikeSES: likeSES},
 		},
 		retention: retention, log: log,
 	}, nil
@@ -77,6 +90,21 @@ func readMXTable(path string) (events.MXTable, error) {
 		return events.MXTable{}, err
 	}
 	return events.ReadMXTable(string(text))
+}
+
+// exported opens the file of an export job.
+func exported(exports *exporter.Service, files *blobs.Folder) func(context.Context, string) (exporter.File, io.ReadSeekCloser, error) {
+	return func(ctx context.Context, job string) (exporter.File, io.ReadSeekCloser, error) {
+		f, err := exports.File(ctx, job)
+		if err != nil {
+			return f, nil, err
+		}
+		content, err := files.OpenSeeker(ctx, f.Object)
+		if errors.Is(err, blobs.ErrNotFound) {
+			err = exporter.ErrNotFound
+		}
+		return f, content, err
+	}
 }
 
 // retire removes events that were kept for as long as they are.
@@ -91,8 +119,8 @@ func (e *eventParts) retire(ctx context.Context) error {
 // housekeep removes old events from time to time, until ctx ends.
 func (e *eventParts) housekeep(ctx context.Context) {
 	for {
-		if err := e.retire(ctx); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
-			e.log.Error("housekeeping of events", "error", fmt.Errorf("remove old events: %w", err))
+		if err := errors.Join(e.retire(ctx), e.exports.Retire(ctx), e.exports.Sweep(ctx)); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			e.log.Error("housekeeping of events", "error", err)
 		}
 		select {
 		case <-ctx.Done():

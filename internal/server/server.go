@@ -44,14 +44,15 @@ type Server struct {
 	// is "" when there was one.
 	NewRoot config.Root
 
-	log      *slog.Logger
-	http     *http.Server
-	served   chan error
-	runner   *jobs.Runner
-	stopping atomic.Bool
-	cancel   context.CancelFunc // ends the housekeeping
-	tidying  sync.WaitGroup
-	closers  []io.Closer // in the order they were opened
+	log       *slog.Logger
+	http      *http.Server
+	served    chan error
+	runner    *jobs.Runner // of imports
+	exporting *jobs.Runner
+	stopping  atomic.Bool
+	cancel    context.CancelFunc // ends the housekeeping
+	tidying   sync.WaitGroup
+	closers   []io.Closer // in the order they were opened
 }
 
 // What a request may take and how long.
@@ -189,7 +190,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	if err := addressLists.Clean(ctx); err != nil {
 		return s, fmt.Errorf("clear what an earlier start left: %w", err)
 	}
-	email, err := openEvents(ctx, c, db, key, callers, metrics, log)
+	email, err := openEvents(ctx, c, db, uploads, key, callers, metrics, log)
 	if err != nil {
 		return s, err
 	}
@@ -200,6 +201,8 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		Slots:       make(chan struct{}, maxUploads), Downloads: make(chan struct{}, maxDownloads),
 		Now: time.Now, NewID: newRequestID, Log: log, Audit: audit, Received: metrics.Uploaded,
 	}
+	door.Exported = exported(email.exports, uploads)
+	email.api.ExportURL = door.ExportURL
 	door.Members = func(ctx context.Context, account, list string, do func(address []byte) error) (found bool, err error) {
 		err = addressLists.Each(ctx, lists.Owner{Account: account, Region: c.Region}, list, func(r listfile.Row) error {
 			if r.Shown != nil {
@@ -255,6 +258,8 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.runner.Start()
+	s.exporting = email.exporting
+	s.exporting.Start()
 	housekeeping, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.tidying.Go(func() { s.housekeep(housekeeping, db, addressLists, imports) })
@@ -295,6 +300,7 @@ func (s *Server) close() error {
 		s.cancel()
 		s.tidying.Wait()
 		s.runner.Stop()
+		s.exporting.Stop()
 	}
 	var all error
 	for i := len(s.closers) - 1; i >= 0; i-- {

@@ -9,8 +9,10 @@ package sesv2
 import (
 	"context"
 	"errors"
+	"time"
 
 	"sesame/internal/events"
+	"sesame/internal/exporter"
 	"sesame/internal/insights"
 	"sesame/internal/wire"
 )
@@ -19,6 +21,11 @@ import (
 type API struct {
 	Region   string
 	Insights *insights.Service
+	Exports  *exporter.Service
+	// ExportURL gives a URL from which the file of a job can be fetched for five minutes.
+	ExportURL func(jobID, file string, at time.Time) string
+	Pages     wire.Pages
+	Now       func() time.Time
 }
 
 // The errors of the model.
@@ -27,6 +34,7 @@ const (
 	internalFailure = "InternalServiceErrorException"
 	notFound        = "NotFoundException"
 	tooMany         = "TooManyRequestsException"
+	limitExceeded   = "LimitExceededException"
 )
 
 // Service is the API's table. Names, paths and declared errors are the model's; the
@@ -36,7 +44,7 @@ func (a *API) Service() *wire.Service {
 		Namespace: "com.amazonaws.sesv2",
 		Prefix:    "/v2/email/",
 		IAMPrefix: "ses",
-		Errors:    map[string]int{badRequest: 400, internalFailure: 500, notFound: 404, tooMany: 429},
+		Errors:    map[string]int{badRequest: 400, internalFailure: 500, notFound: 404, tooMany: 429, limitExceeded: 400},
 		// SES v2 has no ValidationException, and repeats no value.
 		Invalid: badRequest, Throttled: tooMany, HideValues: true,
 		Operations: []wire.Operation{
@@ -48,6 +56,18 @@ func (a *API) Service() *wire.Service {
 				At("GET /v2/email/account"),
 			wire.Op("PutAccountVdmAttributes", true, everything, a.putAccountVdmAttributes, badRequest, tooMany).
 				At("PUT /v2/email/account/vdm").AtMost(1),
+			wire.Op("CreateExportJob", true, a.creating, a.createExportJob, badRequest, tooMany, notFound, limitExceeded).
+				At("POST /v2/email/export-jobs").AtMost(1),
+			wire.Op("GetExportJob", false, func(ctx context.Context, c wire.Caller, in *getExportJobInput) (wire.Access, error) {
+				return a.ofExport(ctx, c, *in.JobId)
+			}, a.getExportJob, badRequest, notFound, tooMany).
+				At("GET /v2/email/export-jobs/{JobId}"),
+			wire.Op("ListExportJobs", false, a.listing, a.listExportJobs, tooMany, badRequest).
+				At("POST /v2/email/list-export-jobs"),
+			wire.Op("CancelExportJob", true, func(ctx context.Context, c wire.Caller, in *cancelExportJobInput) (wire.Access, error) {
+				return a.ofExport(ctx, c, *in.JobId)
+			}, a.cancelExportJob, notFound, badRequest, tooMany).
+				At("PUT /v2/email/export-jobs/{JobId}/cancel"),
 		},
 	}
 }

@@ -173,5 +173,135 @@ type guardianAttributesInput struct {
 	OptimizedSharedDelivery *string `enum:"ENABLED,DISABLED"`
 }
 
+// createExportJobInput has its constraints looked at behind its Precheck.
+type createExportJobInput struct {
+	ExportDataSource  *exportDataSource  `required:"true"`
+	ExportDestination *exportDestination `required:"true"`
+}
+
+type exportDataSource struct {
+	MetricsDataSource         *metricsDataSource
+	MessageInsightsDataSource *messageInsightsDataSource
+}
+
+type metricsDataSource struct {
+	Dimensions map[string][]*string `required:"true" length:"1..3" elementlength:"1..10"`
+	Namespace  *string              `required:"true" enum:"VDM"`
+	Metrics    []*exportMetric      `required:"true" length:"1..10"`
+	StartDate  *time.Time           `required:"true"`
+	EndDate    *time.Time           `required:"true"`
+}
+
+type exportMetric struct {
+	Name        *string `enum:"SEND,COMPLAINT,PERMANENT_BOUNCE,TRANSIENT_BOUNCE,OPEN,CLICK,DELIVERY,DELIVERY_OPEN,DELIVERY_CLICK,DELIVERY_COMPLAINT"`
+	Aggregation *string `enum:"RATE,VOLUME"`
+}
+
+// messageInsightsDataSource lets MaxResults be larger than the service does, unless
+// Sesame is to be like it.
+type messageInsightsDataSource struct {
+	StartDate  *time.Time `required:"true"`
+	EndDate    *time.Time `required:"true"`
+	Include    *messageInsightsFilters
+	Exclude    *messageInsightsFilters
+	MaxResults *int32 `range:"1..100000000"`
+}
+
+type messageInsightsFilters struct {
+	FromEmailAddress    []*string `length:"..5" elementlength:"1..320" sensitive:"true"`
+	Destination         []*string `length:"..5" elementlength:"1..320" sensitive:"true"`
+	Subject             []*string `length:"..1" elementlength:"1..998" sensitive:"true"`
+	Isp                 []*string `length:"..5"`
+	LastDeliveryEvent   []*string `length:"..5" elementenum:"SEND,DELIVERY,TRANSIENT_BOUNCE,PERMANENT_BOUNCE,UNDETERMINED_BOUNCE,COMPLAINT"`
+	LastEngagementEvent []*string `length:"..2" elementenum:"OPEN,CLICK"`
+	TenantName          []*string `length:"..5" elementlength:"1.."`
+}
+
+type exportDestination struct {
+	DataFormat *string `required:"true" enum:"CSV,JSON"`
+	S3Url      *string
+}
+
+// Precheck is wire.Prechecked's: the service looks at the source, then at the
+// destination, and then at all else.
+func (in *createExportJobInput) Precheck() *wire.Error {
+	source, destination := in.ExportDataSource, in.ExportDestination
+	switch {
+	case source == nil || (source.MetricsDataSource == nil) == (source.MessageInsightsDataSource == nil):
+		return wire.Errorf(badRequest, "One data source must be provided")
+	case destination == nil || destination.DataFormat == nil:
+		return nil // the constraints tell of it
+	case *destination.DataFormat != "CSV" && *destination.DataFormat != "JSON":
+		return wire.Errorf(badRequest, "1 validation error detected: Value at 'exportDestination.dataFormat' failed to satisfy constraint: Member must satisfy enum value set: [CSV, JSON]")
+	case destination.S3Url != nil:
+		return wire.Errorf(badRequest, "Providing a custom S3 URL is not supported")
+	}
+	return nil
+}
+
+type createExportJobOutput struct {
+	JobId *string
+}
+
+// Made is wire.Maker's.
+func (o *createExportJobOutput) Made() string { return *o.JobId }
+
+type getExportJobInput struct {
+	JobId *string `required:"true" length:"1.."`
+}
+
+type getExportJobOutput struct {
+	JobId              *string
+	ExportSourceType   *string
+	JobStatus          *string
+	ExportDestination  *exportDestinationOutput
+	ExportDataSource   *exportDataSource
+	CreatedTimestamp   *time.Time
+	CompletedTimestamp *time.Time
+	FailureInfo        *failureInfo
+	Statistics         *exportStatistics
+}
+
+type exportDestinationOutput struct {
+	DataFormat string
+	S3Url      *string
+}
+
+type failureInfo struct {
+	FailedRecordsS3Url *string
+	ErrorMessage       *string
+}
+
+type exportStatistics struct {
+	ProcessedRecordsCount *int32
+	ExportedRecordsCount  *int32
+}
+
+// listExportJobsInput has its page size and token looked at by the operation, which
+// has messages of its own for them.
+type listExportJobsInput struct {
+	NextToken        *string
+	PageSize         *int32
+	ExportSourceType *string `enum:"METRICS_DATA,MESSAGE_INSIGHTS"`
+	JobStatus        *string `enum:"CREATED,PROCESSING,COMPLETED,FAILED,CANCELLED"`
+}
+
+type listExportJobsOutput struct {
+	ExportJobs []exportJobSummary
+	NextToken  *string
+}
+
+type exportJobSummary struct {
+	JobId              *string
+	ExportSourceType   *string
+	JobStatus          *string
+	CreatedTimestamp   *time.Time
+	CompletedTimestamp *time.Time
+}
+
+type cancelExportJobInput struct {
+	JobId *string `required:"true" length:"1.."`
+}
+
 // empty is the output of operations that answer nothing.
 type empty struct{}

@@ -19,8 +19,8 @@ import (
 //	enum:"CSV,JSON"      the values that a string may have
 //	sensitive:"true"     never echoed
 //
-// On a list of strings, length is the list's; its elements take elementlength
-// and elementpattern.
+// On a list of strings, length is the list's; its elements take elementlength,
+// elementpattern and elementenum. On a map of lists, elementlength is the lists'.
 //
 // check finds every violation and puts them into one message in the service's
 // words, in declaration order.
@@ -100,10 +100,15 @@ func (v *violations) structure(s reflect.Value, at string) {
 	}
 }
 
-// mapping checks a map of strings; which keys there may be, an operation says.
+// mapping checks a map of strings or of lists; which keys there may be, an operation
+// says.
 func (v *violations) mapping(m reflect.Value, tag reflect.StructTag, path string) {
 	v.bounds(m.Len(), path, "", tag.Get("length"), "length")
-	for _, value := range m.Seq2() {
+	for key, value := range m.Seq2() {
+		if value.Kind() == reflect.Slice && !value.IsNil() {
+			v.list(value, reflect.StructTag(`length:"`+tag.Get("elementlength")+`"`), path+"."+key.String()+".member")
+			continue
+		}
 		if value.IsNil() {
 			v.add("", path, "satisfy constraint: [Member must not be null]")
 			return
@@ -131,7 +136,7 @@ func (v *violations) list(list reflect.Value, tag reflect.StructTag, path string
 		case element.Elem().Kind() == reflect.Struct:
 			v.structure(element.Elem(), at+".")
 		case element.Elem().Kind() == reflect.String:
-			v.text(element.Elem().String(), at, tag.Get("elementlength"), tag.Get("elementpattern"), "", tag.Get("sensitive") == "true")
+			v.text(element.Elem().String(), at, tag.Get("elementlength"), tag.Get("elementpattern"), tag.Get("elementenum"), tag.Get("sensitive") == "true")
 		}
 	}
 }

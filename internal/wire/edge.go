@@ -302,7 +302,7 @@ func (s *Service) check(in any, patterns map[string]*regexp.Regexp) *Error {
 func decide(c Caller, action string, a Access) *Error {
 	decision := c.Policy.Decide(iam.Request{
 		Action: action, Resource: a.Resource,
-		RequestTags: a.RequestTags, TagKeys: a.TagKeys, ResourceTags: a.ResourceTags,
+		RequestTags: a.RequestTags, TagKeys: a.TagKeys, ResourceTags: a.ResourceTags, ExportSource: a.ExportSource,
 	})
 	because := "because no identity-based policy allows the " + action + " action"
 	switch decision {

@@ -34,6 +34,7 @@ type Access struct {
 	RequestTags  map[string]string // tags the request would set
 	TagKeys      []string          // keys of the tags the request would set or remove
 	ResourceTags map[string]string // tags the resource has
+	ExportSource string            // what the export job is of, "" when nothing says
 	Job          string            // id of the job that is acted on, for the audit line
 }
 

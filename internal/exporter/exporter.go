@@ -1,0 +1,178 @@
+// Package exporter owns export jobs: what became of every message, and the metrics
+// of it, as a file.
+//
+// It promises that a file is the same whenever and however often the job is begun
+// anew, that nobody sees a part of one, that memory does not grow with the time that
+// is asked for, and that a job that was cancelled leaves no file.
+//
+// It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import events,
+// eventdb and jobs.
+package exporter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"sesame/internal/eventdb"
+	"sesame/internal/events"
+	"sesame/internal/jobs"
+)
+
+// Source is what an export is of, as SES v2's ExportSourceType spells it.
+type Source string
+
+// The sources of SES v2.
+const (
+	MessageInsights Source = "MESSAGE_INSIGHTS" // a row for each message and recipient
+	MetricsData     Source = "METRICS_DATA"     // a row for each value of dimensions
+)
+
+// Format is a file's, as SES v2's DataFormat spells it.
+type Format string
+
+// The formats of SES v2.
+const (
+	CSV  Format = "CSV"
+	JSON Format = "JSON"
+)
+
+// What can be wrong. A Store gives ErrNotFound and ErrTooMany too.
+var (
+	ErrNotFound = errors.New("no such export job")
+	ErrTooMany  = errors.New("as many export jobs of that source as may be are waiting or running")
+)
+
+// EndedError is given for the cancelling of a job that has ended.
+type EndedError struct{ Status jobs.Status }
+
+func (e *EndedError) Error() string { return "the export job has ended as " + string(e.Status) }
+
+// Order is what a job is to export: either Insights or Metrics is set.
+type Order struct {
+	Insights *Insights `json:",omitempty"`
+	Metrics  *Metrics  `json:",omitempty"`
+	Format   Format
+}
+
+// Source is what the order is of.
+func (o Order) Source() Source {
+	if o.Insights != nil {
+		return MessageInsights
+	}
+	return MetricsData
+}
+
+// Insights asks for what became of messages, newest first.
+type Insights struct {
+	Start, End       time.Time // of sending, both inclusive
+	Include, Exclude Filters
+	MaxResults       int64 // rows
+}
+
+// Filters are values of which one must be met, of each kind that has any. From,
+// Destination and Subject may begin and end with * for anything; \* and \\ stand for
+// * and \.
+type Filters struct {
+	From, Destination, Subject []string `json:",omitempty"`
+	ISP                        []string `json:",omitempty"`
+	LastDelivery               []string `json:",omitempty"` // as SES v2's DeliveryEventType spells it
+	LastEngagement             []string `json:",omitempty"` // "OPEN", "CLICK"
+	Tenant                     []string `json:",omitempty"` // met by no mail: SES's events do not say of which tenant they are
+}
+
+// Metrics asks for counts over a time.
+type Metrics struct {
+	Start, End time.Time           // of what is counted, from Start on and before End; midnights UTC
+	Dimensions map[string][]string // names of package insights; "*" alone for all values that there are
+	Columns    []Column
+}
+
+// Column is a metric of a file.
+type Column struct {
+	Metric eventdb.Metric
+	Rate   bool // relative to SEND, and not a number
+}
+
+// Job is an export job.
+type Job struct {
+	Owner events.Source
+	ID    string // a UUID
+	Order Order
+
+	Status             jobs.Status
+	Created, Completed time.Time // Completed is zero before, and also that of a job that failed or was cancelled
+	Progress           Progress
+	Error              string // why the job failed
+
+	File File // zero before the job is COMPLETED, and when the file is kept no more
+}
+
+// Progress is what a job has done.
+type Progress struct {
+	Share     float64 // of the time that is asked for: 0 to 1
+	Processed int64   // events that were examined
+	Exported  int64   // rows that were written
+}
+
+// File is what a job has written.
+type File struct {
+	Object string // its key in the object store
+	Name   string // as it is offered
+	Size   int64  // bytes
+	SHA256 string // hexadecimal
+}
+
+// Store keeps jobs. Each method that changes something is one transaction, durable
+// when it returns nil. Methods that take a lease give jobs.ErrLeaseLost when it is
+// not held.
+type Store interface {
+	// AddExport adds a PROCESSING job, unless its owner has limit of them of that
+	// source. ErrTooMany.
+	AddExport(ctx context.Context, j Job, limit int) error
+	// Export gives one job. ErrNotFound.
+	Export(ctx context.Context, o events.Source, id string) (Job, error)
+	// Exports gives at most n jobs, newest first, that were made before the one that
+	// cursor stands for ("" = all), and the cursor of each.
+	Exports(ctx context.Context, o events.Source, source Source, status jobs.Status, cursor string, n int) (found []Job, cursors []string, err error)
+	// CancelExport makes a PROCESSING job CANCELLED, whoever works on it. ErrNotFound,
+	// *EndedError.
+	CancelExport(ctx context.Context, o events.Source, id string, now time.Time) error
+	// ExportFile gives the file of a job, whoever owns it. ErrNotFound when there is none.
+	ExportFile(ctx context.Context, id string) (File, error)
+	// ExportObjectNeeded says whether an object, of a key that begins with the id of
+	// its job, is a job's file.
+	ExportObjectNeeded(ctx context.Context, id, object string) (bool, error)
+
+	// ClaimExport gives a PROCESSING job that has no live lease, and leases it to
+	// owner: of the account with the fewest jobs in hand, the one that waits longest.
+	// ok is false when there is none.
+	ClaimExport(ctx context.Context, owner string, now, until time.Time) (j Job, ok bool, err error)
+	// RenewExport keeps the lease until a later time and notes how far the work is.
+	RenewExport(ctx context.Context, l jobs.Lease, until time.Time, p Progress) error
+	// ReleaseExport gives the job back as it stands.
+	ReleaseExport(ctx context.Context, l jobs.Lease) error
+	// FinishExport ends the job.
+	FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, f File, now time.Time) error
+	// RetireExports takes the files from at most n jobs that ended before a time, and
+	// gives the objects' keys.
+	RetireExports(ctx context.Context, before time.Time, n int) (objects []string, err error)
+}
+
+// Objects keeps files; blobs.Folder is one.
+type Objects interface {
+	// Put stores all that r gives, and is durable when it returns nil. check is
+	// asked after the last byte; errors of r and check are returned as they are.
+	Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error)
+	// Delete removes an object; one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+	// Each calls do for every object, with the time it was put.
+	Each(ctx context.Context, do func(key string, put time.Time) error) error
+}
+
+// Events is what is exported; eventdb.Store's methods are the contract.
+type Events interface {
+	Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error
+	Groups(ctx context.Context, src events.Source, q eventdb.GroupQuery) ([]eventdb.Group, error)
+}

@@ -1,0 +1,401 @@
+package exporter_test
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	diff "github.com/google/go-cmp/cmp"
+
+	"sesame/internal/eventdb"
+	"sesame/internal/events"
+	"sesame/internal/exporter"
+	"sesame/internal/jobs"
+)
+
+func event(id, to string, kind events.Type, sent time.Time, after time.Duration, change func(*events.Event)) events.Event {
+	e := events.Event{
+		Source: src, MessageID: id, Destination: to, Type: kind, Sent: sent, Time: sent.Add(after), From: "news@example.com", Subject: "hello",
+		ISP: "Gmail", ConfigurationSet: "main", Identity: "example.com",
+	}
+	if change != nil {
+		change(&e)
+	}
+	return e
+}
+
+func insights(format exporter.Format) exporter.Order {
+	return exporter.Order{Format: format, Insights: &exporter.Insights{Start: start, End: start.AddDate(0, 1, 0), MaxResults: 1000}}
+}
+
+// The files of the service, to the byte.
+func TestInsightsFiles(t *testing.T) {
+	w := newWorld(t)
+	sent := time.Date(2026, 10, 21, 1, 2, 3, 123e6, time.UTC)
+	w.append(
+		event("message-1", "user@example.com", events.Send, sent, 0, func(e *events.Event) { e.ISP, e.From = events.UnknownISP, "sender@example.com" }),
+		event("message-1", "user@example.com", events.Delivery, sent, 0, func(e *events.Event) { e.ISP, e.From = events.UnknownISP, "sender@example.com" }),
+		event("message-2", "gone@gmail.com", events.Send, sent.Add(time.Second), 0, func(e *events.Event) { e.Subject = "a \"quoted\", \\ line\nand Ünïcode" }),
+		event("message-2", "gone@gmail.com", events.Bounce, sent.Add(time.Second), 2*time.Second, func(e *events.Event) {
+			e.Subject, e.BounceType, e.SubType, e.Diagnostic = "", "PERMANENT", "NoEmail", "smtp; 550 \"no\"\r\n\tsuch, user\x01"
+		}),
+		event("message-3", "fan@gmail.com", events.Click, sent.Add(-time.Second), time.Hour, func(e *events.Event) { e.Subject = "" }),
+	)
+	j, got := w.export(insights(exporter.CSV))
+	want := `"messageid","sendtimestamp","isp","fromaddress","destination","subject","last_delivery_event","last_engagement_event","last_delivery_event_timestamp","last_engagement_event_timestamp","bounce_sub_type","diagnostic_code",
+"message-2","2026-10-21 01:02:04.123 UTC","Gmail","news@example.com","gone@gmail.com","a ""quoted"", \ line
+and Ünïcode","PERMANENT_BOUNCE","","2026-10-21 01:02:06.123 UTC","","NO_EMAIL","smtp; 550 ""no""` + "\r\n\tsuch, user\x01" + `",
+"message-1","2026-10-21 01:02:03.123 UTC","UNKNOWN_ISP","sender@example.com","user@example.com","hello","DELIVERY","","2026-10-21 01:02:03.123 UTC","","","",
+"message-3","2026-10-21 01:02:02.123 UTC","Gmail","news@example.com","fan@gmail.com","","","CLICK","","2026-10-21 02:02:02.123 UTC","","",
+`
+	if d := diff.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	sum := sha256.Sum256([]byte(got))
+	if j.File.Size != int64(len(got)) || j.File.SHA256 != hex.EncodeToString(sum[:]) || j.Progress.Exported != 3 || j.Progress.Processed != 5 || j.Progress.Share != 1 {
+		t.Errorf("%+v", j)
+	}
+	if digest := sha256.Sum256([]byte(j.ID)); j.File.Name != "20261201_000000_"+hex.EncodeToString(digest[:5])+".csv" {
+		t.Errorf("the file is called %s", j.File.Name)
+	}
+	j, got = w.export(insights(exporter.JSON))
+	want = `[
+{"messageid":"message-2","sendtimestamp":"2026-10-21 01:02:04.123 UTC","isp":"Gmail","fromaddress":"news@example.com","destination":"gone@gmail.com","subject":"a \"quoted\", \\ line\nand Ünïcode","last_delivery_event":"PERMANENT_BOUNCE","last_delivery_event_timestamp":"2026-10-21 01:02:06.123 UTC","bounce_sub_type":"NO_EMAIL","diagnostic_code":"smtp; 550 \"no\"\r\n\tsuch, user\u0001"}
+,{"messageid":"message-1","sendtimestamp":"2026-10-21 01:02:03.123 UTC","isp":"UNKNOWN_ISP","fromaddress":"sender@example.com","destination":"user@example.com","subject":"hello","last_delivery_event":"DELIVERY","last_delivery_event_timestamp":"2026-10-21 01:02:03.123 UTC"}
+,{"messageid":"message-3","sendtimestamp":"2026-10-21 01:02:02.123 UTC","isp":"Gmail","fromaddress":"news@example.com","destination":"fan@gmail.com","last_engagement_event":"CLICK","last_engagement_event_timestamp":"2026-10-21 02:02:02.123 UTC"}
+]
+`
+	if d := diff.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if !json.Valid([]byte(got)) || !strings.HasSuffix(j.File.Name, ".json") {
+		t.Errorf("%s is no JSON", j.File.Name)
+	}
+	none := insights(exporter.JSON)
+	none.Insights.Include.Subject = []string{"nobody has it"}
+	if _, got := w.export(none); got != "[\n]\n" {
+		t.Errorf("nothing is %q", got)
+	}
+}
+
+func metricsOrder(format exporter.Format, dimensions map[string][]string, columns ...exporter.Column) exporter.Order {
+	return exporter.Order{Format: format, Metrics: &exporter.Metrics{Start: start, End: start.AddDate(0, 1, 0), Dimensions: dimensions, Columns: columns}}
+}
+
+func TestMetricsFiles(t *testing.T) {
+	w := newWorld(t)
+	at := start.AddDate(0, 0, 3)
+	yahoo := func(e *events.Event) {
+		e.ISP, e.ConfigurationSet, e.Identity, e.From = "Yahoo", `a "set", or two`, "info@shop.example", "info@shop.example"
+	}
+	w.append(
+		event("1", "a@gmail.com", events.Send, at, 0, nil), event("1", "a@gmail.com", events.Delivery, at, time.Second, nil),
+		event("2", "b@gmail.com", events.Send, at, 0, nil), event("2", "b@gmail.com", events.Bounce, at, time.Second, func(e *events.Event) { e.BounceType = "TRANSIENT" }),
+		event("3", "c@gmail.com", events.Send, at, 0, nil),
+		event("4", "d@yahoo.com", events.Send, at, 0, yahoo), event("4", "d@yahoo.com", events.Delivery, at, 0, yahoo),
+		event("4", "d@yahoo.com", events.Open, at, time.Hour, yahoo), event("4", "d@yahoo.com", events.Open, at, 2*time.Hour, yahoo),
+		event("5", "e@yahoo.com", events.Send, start.AddDate(0, 1, 0), 0, yahoo), // on the day behind the last
+	)
+	sends, deliveries := exporter.Column{Metric: eventdb.Sends}, exporter.Column{Metric: eventdb.Deliveries}
+	rate := exporter.Column{Metric: eventdb.Deliveries, Rate: true}
+	opens := exporter.Column{Metric: eventdb.Opens}
+	for _, c := range []struct {
+		name, want string
+		order      exporter.Order
+	}{
+		{"named values, zeros too", "ISP,SEND_VOLUME,DELIVERY_VOLUME\nApple,0.0000,0.0000\nGmail,3.0000,1.0000\nYahoo,1.0000,1.0000\n",
+			metricsOrder(exporter.CSV, map[string][]string{"ISP": {"Yahoo", "Gmail", "Apple"}}, sends, deliveries)},
+		{"rates", `[{"isp":"Gmail","metrics":{"DELIVERY_RATE":0.3333,"OPEN_VOLUME":0.0000}},{"isp":"Yahoo","metrics":{"DELIVERY_RATE":1.0000,"OPEN_VOLUME":1.0000}}]` + "\n",
+			metricsOrder(exporter.JSON, map[string][]string{"ISP": {"Gmail", "Yahoo"}}, rate, opens)},
+		{"all values", "CONFIGURATION_SET,SEND_VOLUME\n\"a \"\"set\"\", or two\",1.0000\nmain,3.0000\n",
+			metricsOrder(exporter.CSV, map[string][]string{"CONFIGURATION_SET": {"*"}}, sends)},
+		{"two dimensions", "IDENTITY,ISP,OPEN_VOLUME\nexample.com,Yahoo,0.0000\nshop.example,Yahoo,1.0000\n",
+			metricsOrder(exporter.CSV, map[string][]string{"ISP": {"Yahoo"}, "EMAIL_IDENTITY": {"shop.example", "example.com"}}, opens)},
+		{"an address", "IDENTITY,OPEN_VOLUME\ninfo@shop.example,1.0000\n",
+			metricsOrder(exporter.CSV, map[string][]string{"EMAIL_IDENTITY": {"info@shop.example"}}, opens)},
+		{"all identities", "IDENTITY,ISP,SEND_VOLUME\nexample.com,Gmail,3.0000\n",
+			metricsOrder(exporter.CSV, map[string][]string{"ISP": {"Gmail"}, "EMAIL_IDENTITY": {"*"}}, sends)},
+		{"a tenant", "TENANT_NAME,SEND_VOLUME\nt,0.0000\n", metricsOrder(exporter.CSV, map[string][]string{"TENANT_NAME": {"t"}}, sends)},
+	} {
+		j, got := w.export(c.order)
+		if d := diff.Diff(c.want, got); d != "" {
+			t.Errorf("%s:\n%s", c.name, d)
+		}
+		if !strings.HasPrefix(j.File.Name, "ses-metrics-20261201_000000-"+j.ID+".") {
+			t.Errorf("%s: the file is called %s", c.name, j.File.Name)
+		}
+	}
+	_, got := w.export(metricsOrder(exporter.CSV, map[string][]string{"ISP": {"*"}}, sends))
+	if rows, err := csv.NewReader(strings.NewReader(got)).ReadAll(); err != nil || len(rows) != 1+len(events.ISPs()) {
+		t.Errorf("of %d providers %d rows, %v", len(events.ISPs()), len(rows), err)
+	}
+}
+
+// Random mail and random filters: the rows are those of a plain computation by the
+// page's rules.
+func TestInsightsModel(t *testing.T) {
+	w := newWorld(t)
+	r := rand.New(rand.NewPCG(6, 6))
+	pick := func(from ...string) string { return from[r.IntN(len(from))] }
+	messages := 3000
+	if testing.Short() {
+		messages = 500
+	}
+	subjects := []string{"", "News", "news", "10 * 10", `back\slash`, "*", "Old News today", "New"}
+	var all []events.Event
+	seen := map[uint64]bool{}
+	for i := range messages {
+		sent := start.Add(time.Duration(r.IntN(20*24*3600*1000)) * time.Millisecond)
+		id := fmt.Sprintf("0100%012x-%08x-8143-88ef-e4df-45666f13587d-000000", sent.UnixMilli(), i)
+		subject, from := pick(subjects...), pick("news@example.com", "News@example.com", "shop@shop.example")
+		for to := range 1 + r.IntN(3)*r.IntN(2) {
+			for range 1 + r.IntN(6) {
+				kind := events.Type(pick("SEND", "SEND", "DELIVERY", "BOUNCE", "COMPLAINT", "OPEN", "OPEN", "CLICK", "DELIVERY_DELAY", "REJECT", "SOMETHING_NEW"))
+				e := event(id, fmt.Sprintf("to-%d@gmail.com", to), kind, sent, time.Duration(r.IntN(5))*time.Hour*24+time.Duration(r.IntN(3))*time.Millisecond, nil)
+				e.Subject, e.From, e.ISP = subject, from, []string{"Gmail", "Yahoo", "Apple"}[to]
+				if kind == events.Bounce {
+					e.BounceType, e.SubType, e.Diagnostic = pick("PERMANENT", "TRANSIENT", "UNDETERMINED"), pick("General", "MailboxFull"), pick("", "550 no")
+				}
+				if key := e.Key(); !seen[key] {
+					seen[key] = true
+					all = append(all, e)
+				}
+			}
+		}
+	}
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	w.append(all...)
+
+	values := map[string][]string{
+		"from": {"news@example.com", "*example.com", "*@example.*", "News*", "nobody@example.com"}, "to": {"to-1@gmail.com", "to-*", "*"},
+		"subject": {"News", "News*", "*News", "*News*", `\*`, `10 \* 10`, `*\\*`, "**", "new", `back\slash`, "Old*today"},
+		"isp":     {"Gmail", "Yahoo", "gmail"},
+		"last":    {"SEND", "DELIVERY", "TRANSIENT_BOUNCE", "PERMANENT_BOUNCE", "UNDETERMINED_BOUNCE", "COMPLAINT"}, "engaged": {"OPEN", "CLICK"},
+	}
+	some := func(of string) (chosen []string) {
+		if r.IntN(3) > 0 {
+			return nil
+		}
+		for range 1 + r.IntN(2) {
+			chosen = append(chosen, pick(values[of]...))
+		}
+		return chosen
+	}
+	draw := func() exporter.Filters {
+		return exporter.Filters{From: some("from"), Destination: some("to"), Subject: some("subject"), ISP: some("isp"), LastDelivery: some("last"), LastEngagement: some("engaged")}
+	}
+	matched := 0
+	for range 150 {
+		o := insights(exporter.CSV)
+		q := o.Insights
+		q.Start = start.Add(time.Duration(r.IntN(15*24)) * time.Hour)
+		q.End = q.Start.Add(time.Duration(1+r.IntN(10*24*3600*1000)) * time.Millisecond)
+		if r.IntN(4) == 0 { // the end is one of the message's times
+			q.End = all[r.IntN(len(all))].Sent
+			q.Start = q.End.AddDate(0, 0, -3)
+		}
+		q.Include, q.MaxResults = draw(), int64(1+r.IntN(1500))
+		if r.IntN(2) == 0 {
+			q.Exclude = draw()
+		}
+		want := plainly(all, *q)
+		_, got := w.export(o)
+		rows, err := csv.NewReader(strings.NewReader(got)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := diff.Diff(want, rows[1:], diff.Transformer("", func(rows [][]string) []string {
+			var lines []string
+			for _, row := range rows {
+				lines = append(lines, strings.Join(row, "|"))
+			}
+			return lines
+		})); d != "" {
+			t.Fatalf("%+v:\n%s", *q, d)
+		}
+		matched += len(want)
+	}
+	t.Logf("%d events, %d rows matched", len(all), matched)
+}
+
+// plainly is what the page says, in plain Go.
+func plainly(all []events.Event, q exporter.Insights) (rows [][]string) {
+	type recipient struct{ id, to string }
+	of := map[recipient][]events.Event{}
+	for _, e := range all {
+		if !e.Sent.Before(q.Start) && !e.Sent.After(q.End) {
+			of[recipient{e.MessageID, e.Destination}] = append(of[recipient{e.MessageID, e.Destination}], e)
+		}
+	}
+	stamp := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Format("2006-01-02 15:04:05.000 UTC")
+	}
+	keys := slices.SortedFunc(maps.Keys(of), func(a, b recipient) int {
+		return cmp.Or(of[b][0].Sent.Compare(of[a][0].Sent), strings.Compare(a.id, b.id), strings.Compare(a.to, b.to))
+	})
+	wild := func(pattern, s string) bool {
+		const star, back = "\x01", "\x02"
+		pattern = strings.NewReplacer(`\\`, back, `\*`, star).Replace(pattern)
+		plain := func(s string) string { return strings.NewReplacer(back, `\`, star, "*").Replace(s) }
+		before, hasBefore := strings.CutPrefix(pattern, "*")
+		inner, hasAfter := strings.CutSuffix(before, "*")
+		if !hasBefore {
+			inner, hasAfter = strings.CutSuffix(pattern, "*")
+		}
+		text := plain(inner)
+		return hasBefore && hasAfter && strings.Contains(s, text) || hasBefore && !hasAfter && strings.HasSuffix(s, text) ||
+			!hasBefore && hasAfter && strings.HasPrefix(s, text) || !hasBefore && !hasAfter && s == text
+	}
+	for _, key := range keys {
+		var delivery, engagement events.Event
+		last, lastRank := "", -1
+		for _, e := range of[key] {
+			name := string(e.Type)
+			if e.Type == events.Bounce {
+				name = e.BounceType + "_BOUNCE"
+			}
+			rank := slices.Index([]events.Type{events.Send, events.Bounce, events.Delivery, events.Complaint}, e.Type)
+			if rank >= 0 && (rank > lastRank || rank == lastRank && (e.Time.After(delivery.Time) ||
+				e.Time.Equal(delivery.Time) && e.BounceType+e.SubType+e.Diagnostic >= delivery.BounceType+delivery.SubType+delivery.Diagnostic)) {
+				last, lastRank, delivery = name, rank, e
+			}
+			if e.Type == events.Click && (engagement.Type != events.Click || e.Time.After(engagement.Time)) ||
+				e.Type == events.Open && (engagement.Type == "" || engagement.Type == events.Open && e.Time.After(engagement.Time)) {
+				engagement = e
+			}
+		}
+		first := of[key][0]
+		meets := func(f exporter.Filters) bool {
+			any := func(patterns []string, s string) bool {
+				return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return wild(p, s) })
+			}
+			in := func(values []string, s string) bool { return len(values) == 0 || slices.Contains(values, s) }
+			return any(f.From, first.From) && any(f.Destination, key.to) && any(f.Subject, first.Subject) && in(f.ISP, first.ISP) &&
+				in(f.LastDelivery, last) && in(f.LastEngagement, string(engagement.Type))
+		}
+		excludes := q.Exclude.From != nil || q.Exclude.Destination != nil || q.Exclude.Subject != nil || q.Exclude.ISP != nil || q.Exclude.LastDelivery != nil || q.Exclude.LastEngagement != nil
+		if !meets(q.Include) || excludes && meets(q.Exclude) {
+			continue
+		}
+		subType := map[string]string{"General": "GENERAL", "MailboxFull": "MAILBOX_FULL"}[delivery.SubType]
+		rows = append(rows, []string{key.id, stamp(first.Sent), first.ISP, first.From, key.to, first.Subject, last, string(engagement.Type),
+			stamp(delivery.Time), stamp(engagement.Time), subType, delivery.Diagnostic, ""})
+		if int64(len(rows)) == q.MaxResults {
+			break
+		}
+	}
+	return rows
+}
+
+func TestCancelAndLimits(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	w.Config.Running = 2
+	a, err := w.Create(ctx, src, insights(exporter.CSV))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Create(ctx, src, insights(exporter.CSV)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Create(ctx, src, insights(exporter.CSV)); !errors.Is(err, exporter.ErrTooMany) {
+		t.Errorf("a third one: %v", err)
+	}
+	if _, err := w.Create(ctx, src, metricsOrder(exporter.CSV, map[string][]string{"ISP": {"*"}}, exporter.Column{Metric: eventdb.Sends})); err != nil {
+		t.Errorf("of the other source: %v", err)
+	}
+	if err := w.Cancel(ctx, src, a); err != nil {
+		t.Fatal(err)
+	}
+	var ended *exporter.EndedError
+	if err := w.Cancel(ctx, src, a); !errors.As(err, &ended) || ended.Status != jobs.Cancelled {
+		t.Errorf("cancelled twice: %v", err)
+	}
+	other := events.Source{Account: "444455556666", Region: src.Region}
+	if err := w.Cancel(ctx, other, a); !errors.Is(err, exporter.ErrNotFound) {
+		t.Errorf("another's: %v", err)
+	}
+	for range 2 {
+		if !w.work(ctx) {
+			t.Fatal("a job is missing")
+		}
+	}
+	if w.work(ctx) || len(w.objects()) != 2 {
+		t.Errorf("a cancelled job was worked on: %v", w.objects())
+	}
+	found, next, err := w.List(ctx, src, "", "", "", 2)
+	if err != nil || len(found) != 2 || next == "" || found[0].Order.Source() != exporter.MetricsData {
+		t.Errorf("%+v, %q, %v", found, next, err)
+	}
+	found, next, err = w.List(ctx, src, "", "", next, 2)
+	if err != nil || len(found) != 1 || next != "" || found[0].ID != a {
+		t.Errorf("%+v, %q, %v", found, next, err)
+	}
+	if found, _, err = w.List(ctx, src, exporter.MessageInsights, jobs.Cancelled, "", 9); err != nil || len(found) != 1 || found[0].ID != a {
+		t.Errorf("%+v, %v", found, err)
+	}
+	w.now = w.now.AddDate(0, 0, 31)
+	if err := w.Retire(ctx); err != nil || len(w.objects()) != 0 {
+		t.Errorf("files are left after a month: %v, %v", w.objects(), err)
+	}
+}
+
+// A job that is cancelled, or given back, while it is worked on leaves no file; done
+// again it has the same bytes.
+func TestCutOff(t *testing.T) {
+	w := newWorld(t)
+	var all []events.Event
+	for i := range 40_000 {
+		sent := start.Add(time.Duration(i) * time.Minute)
+		all = append(all, event("m"+strconv.Itoa(i), "a@gmail.com", events.Send, sent, 0, nil))
+	}
+	w.append(all...)
+	o := insights(exporter.CSV)
+	o.Insights.MaxResults = 1_000_000
+	_, want := w.export(o)
+	r := rand.New(rand.NewPCG(3, 3))
+	for i := range 20 {
+		id, err := w.Create(context.Background(), src, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		stop := time.AfterFunc(time.Duration(r.IntN(80_000))*time.Microsecond, cancel)
+		w.work(ctx)
+		stop.Stop()
+		cancel()
+		j, err := w.Get(context.Background(), src, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.Status == jobs.Processing {
+			if keys := w.objects(); len(keys) != 1+i {
+				t.Fatalf("a job that was given back left a file: %d files after %d jobs", len(keys), i)
+			}
+			if !w.work(context.Background()) {
+				t.Fatal("it is not to be done again")
+			}
+			if j, err = w.Get(context.Background(), src, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j.Status != jobs.Completed || w.content(j.File.Object) != want {
+			t.Fatalf("%+v: not the same file", j)
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package exporter
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sesame/internal/events"
+	"sesame/internal/jobs"
+)
+
+// Config is what an operator decides.
+type Config struct {
+	Running int           // PROCESSING jobs of one source and account in one region
+	Keep    time.Duration // how long files are kept
+	// LikeSES leaves out mail with several recipients and to the mailbox simulator,
+	// and what is older than SES keeps it: 30 days for messages, 60 for metrics.
+	LikeSES bool
+}
+
+const (
+	day               = 24 * time.Hour
+	likeSESDays       = 30
+	likeSESMetricDays = 60
+)
+
+// Service is everything one can do with export jobs.
+type Service struct {
+	Store   Store
+	Objects Objects
+	Events  Events
+	Config  Config
+	Now     func() time.Time
+	NewJob  func() string              // ids of jobs, UUIDs
+	NewID   func(prefix string) string // of objects and leases
+	Wake    func()                     // tells the runner that a job waits
+	Log     *slog.Logger
+}
+
+// Create makes a job, which begins as soon as a worker is free, and gives its id.
+// ErrTooMany.
+func (s *Service) Create(ctx context.Context, src events.Source, o Order) (id string, err error) {
+	j := Job{Owner: src, ID: s.NewJob(), Order: o, Status: jobs.Processing, Created: s.Now()}
+	if err := s.Store.AddExport(ctx, j, s.Config.Running); err != nil {
+		return "", err
+	}
+	s.Wake()
+	return j.ID, nil
+}
+
+// Get gives a job. ErrNotFound.
+func (s *Service) Get(ctx context.Context, src events.Source, id string) (Job, error) {
+	return s.Store.Export(ctx, src, id)
+}
+
+// List gives at most n jobs, newest first, that were made before the one that cursor
+// stands for ("" = all); of one source and one status unless these are "". next is
+// the cursor for those that follow; "" when there are none.
+func (s *Service) List(ctx context.Context, src events.Source, source Source, status jobs.Status, cursor string, n int) (found []Job, next string, err error) {
+	found, cursors, err := s.Store.Exports(ctx, src, source, status, cursor, n+1)
+	if err == nil && len(found) > n {
+		return found[:n], cursors[n-1], nil
+	}
+	return found, "", err
+}
+
+// Cancel ends a job that has not ended. Its work stops within a second and leaves no
+// file. ErrNotFound, *EndedError.
+func (s *Service) Cancel(ctx context.Context, src events.Source, id string) error {
+	return s.Store.CancelExport(ctx, src, id, s.Now())
+}
+
+// File gives the file of a job, whoever owns it. ErrNotFound when there is none.
+func (s *Service) File(ctx context.Context, id string) (File, error) {
+	return s.Store.ExportFile(ctx, id)
+}
+
+// Claim takes the next job that waits: the jobs.Runner's Claim.
+func (s *Service) Claim(ctx context.Context) (jobs.Work, error) {
+	now := s.Now()
+	owner := s.NewID("worker")
+	job, ok, err := s.Store.ClaimExport(ctx, owner, now, now.Add(jobs.LeaseFor))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return func(ctx context.Context) { s.work(ctx, job, jobs.Lease{Job: job.ID, Owner: owner}) }, nil
+}
+
+// objects is what the keys of files begin with.
+const objects = "exports/"
+
+// run is one worker's work on one job.
+type run struct {
+	*Service
+	job   Job
+	lease jobs.Lease
+
+	mu   sync.Mutex // guards did
+	did  Progress
+	file File
+}
+
+func (r *run) note(p Progress) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.did = p
+}
+
+func (r *run) shown() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.did
+}
+
+func (r *run) renew(ctx context.Context) error {
+	return r.Store.RenewExport(ctx, r.lease, r.Now().Add(jobs.LeaseFor), r.shown())
+}
+
+func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
+	log := s.Log.With("job", job.ID, "source", job.Order.Source())
+	start := s.Now()
+	r := &run{Service: s, job: job, lease: lease}
+	log.Info("export begins")
+	err := jobs.Persist(ctx, r.renew, r.write, func(error) bool { return true }, func(err error) {
+		log.Warn("an export ran into trouble and is tried again", "error", err)
+	})
+	status, reason := jobs.Completed, ""
+	switch {
+	case err == nil:
+	case errors.Is(err, jobs.ErrLeaseLost):
+		log.Info("an export was cancelled or taken over")
+		r.discard()
+		return
+	case ctx.Err() != nil: // the server stops; whoever claims the job next does it again
+		if err := s.Store.ReleaseExport(context.Background(), lease); err != nil && !errors.Is(err, jobs.ErrLeaseLost) {
+			log.Error("give an export back", "error", err)
+		}
+		r.discard()
+		log.Info("export given back, to be done again")
+		return
+	case errors.Is(err, syscall.ENOSPC):
+		status, reason = jobs.Failed, "The server has no room left on its disk. Try again when it has, or export less."
+	default:
+		status, reason = jobs.Failed, "Something went wrong inside the server; its log says what under job "+job.ID+". Try again."
+	}
+	if err != nil {
+		log.Error("an export failed", "error", err)
+		r.discard()
+	}
+	// The work is done, so its end is noted even if the server stops meanwhile.
+	if err := s.Store.FinishExport(context.WithoutCancel(ctx), lease, status, reason, r.shown(), r.file, s.Now()); err != nil {
+		// A job that keeps its state is worked on again when the lease has run out. A
+		// commit can succeed and report an error, so the file may be needed.
+		log.Info("the end of an export could not be noted", "error", err)
+		r.discard()
+		return
+	}
+	log.Info("export ended", "status", status, "examined", r.did.Processed, "rows", r.did.Exported, "bytes", r.file.Size, "seconds", s.Now().Sub(start).Seconds())
+}
+
+// discard removes the file unless the job has it.
+func (r *run) discard() {
+	if r.file.Object == "" {
+		return
+	}
+	if needed, err := r.Store.ExportObjectNeeded(context.Background(), r.job.ID, r.file.Object); err != nil || needed {
+		return // Sweep looks again
+	}
+	if err := r.Objects.Delete(context.Background(), r.file.Object); err != nil {
+		r.Log.Warn("delete a file that is not needed any more", "object", r.file.Object, "error", err)
+	}
+	r.file = File{}
+}
+
+// write writes the job's file. It is durable when write returns nil, and there is
+// none otherwise.
+func (r *run) write(ctx context.Context) error {
+	r.note(Progress{})
+	object := objects + r.NewID(r.job.ID)
+	reader, writer := io.Pipe()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hash := sha256.New()
+	written := make(chan Progress, 1)
+	go func() {
+		buffered := bufio.NewWriterSize(io.MultiWriter(hash, writer), 512<<10)
+		p, err := r.rows(ctx, buffered)
+		if err == nil {
+			err = buffered.Flush()
+		}
+		written <- p
+		writer.CloseWithError(err) // nil is the end of the file
+	}()
+	size, err := r.Objects.Put(ctx, object, reader, func(int64) error { return ctx.Err() })
+	reader.CloseWithError(errors.New("the file is not wanted any more"))
+	cancel()
+	p := <-written
+	if err != nil {
+		return fmt.Errorf("write the file: %w", err)
+	}
+	r.note(p)
+	r.file = File{Object: object, Name: r.name(object), Size: size, SHA256: hex.EncodeToString(hash.Sum(nil))}
+	return nil
+}
+
+// rows writes what the job is of. A panic is an error, as in the work itself.
+func (r *run) rows(ctx context.Context, w io.Writer) (p Progress, err error) {
+	err = jobs.Safely(ctx, func(ctx context.Context) error {
+		what := r.metrics
+		if r.job.Order.Insights != nil {
+			what = r.insights
+		}
+		p, err = what(ctx, r.job.Owner, r.job.Order, w, r.note)
+		return err
+	})
+	return p, err
+}
+
+// name is what the service would call the file.
+func (r *run) name(object string) string {
+	at := r.job.Created.UTC().Format("20060102_150405")
+	extension := "." + strings.ToLower(string(r.job.Order.Format))
+	if r.job.Order.Metrics != nil {
+		return "ses-metrics-" + at + "-" + r.job.ID + extension
+	}
+	digest := sha256.Sum256([]byte(r.job.ID))
+	return at + "_" + hex.EncodeToString(digest[:5]) + extension
+}
+
+// Retire deletes the files that Config.Keep says. Their jobs stay.
+func (s *Service) Retire(ctx context.Context) error {
+	for {
+		keys, err := s.Store.RetireExports(ctx, s.Now().Add(-s.Config.Keep), 1000)
+		if err != nil {
+			return fmt.Errorf("retire old export jobs: %w", err)
+		}
+		for _, key := range keys {
+			if err := s.Objects.Delete(ctx, key); err != nil {
+				s.Log.Warn("delete an old file", "object", key, "error", err) // Sweep tries again
+			}
+		}
+		if len(keys) == 0 || ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// unattached is how old a file that no job has must be before Sweep deletes it:
+// longer than it can take from its last byte to the end of its job.
+const unattached = time.Hour
+
+// Sweep deletes files that no job has: a crash can leave one.
+func (s *Service) Sweep(ctx context.Context) error {
+	return s.Objects.Each(ctx, func(key string, put time.Time) error {
+		name, ours := strings.CutPrefix(key, objects)
+		cut := strings.LastIndexByte(name, '-')
+		if !ours || cut < 0 || s.Now().Sub(put) < unattached {
+			return nil
+		}
+		needed, err := s.Store.ExportObjectNeeded(ctx, name[:cut], key)
+		if err != nil || needed {
+			return err
+		}
+		return s.Objects.Delete(ctx, key)
+	})
+}
