@@ -27,8 +27,9 @@ import (
 // last ones into one transaction, so that a disk that takes long to sync makes
 // transactions larger and not fewer events.
 type DuckDB struct {
-	db       *sql.DB // for counting, and for dropping what is old; closes the connector
-	messages *sql.DB // for reading messages
+	db       *sql.DB                // for counting, and for dropping what is old; closes the connector
+	messages *sql.DB                // for reading messages
+	message  [len(tables)]*sql.Stmt // asks each table for a message; planned once, which takes a third of the time
 	writer   *writer
 	readers  chan *reader // that are free
 	memory   int64        // bytes
@@ -171,6 +172,11 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	if err = d.isNew(ctx); err == nil {
 		_, err = d.db.ExecContext(ctx, schema)
 	}
+	for i, table := range tables {
+		if err == nil {
+			d.message[i], err = d.messages.PrepareContext(ctx, messageQuery(table))
+		}
+	}
 	if err == nil {
 		d.writer, err = newWriter(path, settings)
 	}
@@ -223,6 +229,11 @@ func (d *DuckDB) isNew(ctx context.Context) error {
 func (d *DuckDB) closeReading() error {
 	for len(d.readers) > 0 {
 		(<-d.readers).close()
+	}
+	for _, s := range d.message {
+		if s != nil {
+			_ = s.Close() // its connections are closed next
+		}
 	}
 	return errors.Join(d.messages.Close(), d.db.Close())
 }
@@ -351,8 +362,8 @@ func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID strin
 	var found [len(tables)][]events.Event
 	var failed [len(tables)]error
 	var both sync.WaitGroup
-	for i, table := range tables {
-		both.Go(func() { found[i], failed[i] = d.message(ctx, messageQuery(table), src, messageID) })
+	for i := range tables {
+		both.Go(func() { found[i], failed[i] = d.messageIn(ctx, i, src, messageID) })
 	}
 	both.Wait()
 	if err := errors.Join(failed[:]...); err != nil {
@@ -365,8 +376,8 @@ func (d *DuckDB) Message(ctx context.Context, src events.Source, messageID strin
 	return all, nil
 }
 
-func (d *DuckDB) message(ctx context.Context, query string, src events.Source, messageID string) (found []events.Event, err error) {
-	rows, err := d.messages.QueryContext(ctx, query, events.MessageNumber(messageID), messageID, src.Account, src.Region)
+func (d *DuckDB) messageIn(ctx context.Context, table int, src events.Source, messageID string) (found []events.Event, err error) {
+	rows, err := d.message[table].QueryContext(ctx, events.MessageNumber(messageID), messageID, src.Account, src.Region)
 	if err != nil {
 		return nil, err
 	}
