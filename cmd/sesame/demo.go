@@ -44,7 +44,7 @@ func (c demoCmd) Run(o output) (err error) {
 
 	settings := config.Server{
 		Listen: c.Listen, DataDir: filepath.Join(dir, "data"), Region: "us-east-1", AccountID: "000000000000", Quotas: "sesame",
-		APIRate: -1, MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30,
+		APIRate: -1, MaxUpload: 5 << 30, ImportWorkers: 2, ImportMemory: 128 << 20, ImportKeep: 30, ExportWorkers: 2, ExportKeep: 30,
 		Retention: 400, EventMemory: 512 << 20,
 	}
 	if err := settings.Check(); err != nil {

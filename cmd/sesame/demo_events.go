@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -88,7 +89,70 @@ func (d demo) mail(ctx context.Context, cfg aws.Config) error {
 		}
 		d.say("%s", line)
 	}
+	d.say("     (opens and clicks are each recipient's first; what was neither delivered nor bounced for good bounced for a time)")
+	return d.exports(ctx, cfg, ses, from, to)
+}
+
+// exports has the week's bounces and its metrics exported, and shows how the files
+// begin.
+func (d demo) exports(ctx context.Context, cfg aws.Config, ses *sesv2.Client, from, to time.Time) error {
+	all := int32(1_000_000)
+	for _, e := range []struct {
+		what   string
+		source types.ExportDataSource
+	}{
+		{"12. CreateExportJob, every message that bounced for good", types.ExportDataSource{MessageInsightsDataSource: &types.MessageInsightsDataSource{
+			StartDate: &from, EndDate: &to, MaxResults: &all,
+			Include: &types.MessageInsightsFilters{LastDeliveryEvent: []types.DeliveryEventType{types.DeliveryEventTypePermanentBounce}},
+		}}},
+		{"13. CreateExportJob, the week's metrics by provider", types.ExportDataSource{MetricsDataSource: &types.MetricsDataSource{
+			StartDate: &from, EndDate: &to, Namespace: types.MetricNamespaceVdm, Dimensions: map[string][]string{"ISP": {"Gmail", "Outlook", "Yahoo"}},
+			Metrics: []types.ExportMetric{{Name: types.MetricSend, Aggregation: types.MetricAggregationVolume}, {Name: types.MetricDelivery, Aggregation: types.MetricAggregationRate},
+				{Name: types.MetricOpen, Aggregation: types.MetricAggregationRate}},
+		}}},
+	} {
+		job, took, err := exportJob(ctx, ses, e.source)
+		if err != nil {
+			return err
+		}
+		var file bytes.Buffer
+		if _, err := download(ctx, io.Discard, httpClient(cfg), &file, aws.ToString(job.ExportDestination.S3Url)); err != nil {
+			return err
+		}
+		d.say("%s: %d rows, %d bytes, in %.2f s:", e.what, aws.ToInt32(job.Statistics.ExportedRecordsCount), file.Len(), took.Seconds())
+		lines := strings.SplitAfterN(file.String(), "\n", 5)
+		for _, line := range lines[:min(4, len(lines))] {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > 150 {
+				line = line[:147] + "..."
+			}
+			d.say("     %s", line)
+		}
+	}
 	return nil
+}
+
+// exportJob makes an export job and waits for its end, and says how long that took.
+func exportJob(ctx context.Context, ses *sesv2.Client, source types.ExportDataSource) (job *sesv2.GetExportJobOutput, took time.Duration, err error) {
+	made, err := ses.CreateExportJob(ctx, &sesv2.CreateExportJobInput{ExportDataSource: &source, ExportDestination: &types.ExportDestination{DataFormat: types.DataFormatCsv}})
+	if err != nil {
+		return nil, 0, err
+	}
+	for begun := time.Now(); ; {
+		job, err = ses.GetExportJob(ctx, &sesv2.GetExportJobInput{JobId: made.JobId})
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case job.JobStatus == types.JobStatusCompleted:
+			return job, time.Since(begun), nil
+		case job.JobStatus != types.JobStatusProcessing && job.JobStatus != types.JobStatusCreated:
+			return nil, 0, fmt.Errorf("the export ended as %s", job.JobStatus)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // writeMail writes made-up events, and gives the id of a message of which there is
