@@ -33,6 +33,7 @@ type DuckDB struct {
 	writer   *writer
 	readers  chan *reader // that are free
 	memory   int64        // bytes
+	slice    int64        // events of a slice of mail, about
 
 	requests chan request
 	closing  chan struct{} // closed by Close
@@ -163,7 +164,7 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	}
 	d := &DuckDB{
 		db: sql.OpenDB(connector), messages: sql.OpenDB(struct{ driver.Connector }{connector}), requests: make(chan request, mostWaiting),
-		memory: memory, readers: make(chan *reader, mostWalking), closing: make(chan struct{}), closed: make(chan struct{}),
+		memory: memory, slice: sliceEvents, readers: make(chan *reader, mostWalking), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	d.db.SetMaxOpenConns(mostCounting)
 	d.db.SetMaxIdleConns(mostCounting)

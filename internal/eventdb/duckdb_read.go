@@ -75,8 +75,16 @@ func (r *reader) read(ctx context.Context, query string, args []any, do func(row
 			return errors.New("bind a value of a query: " + mapping.PrepareError(statement))
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { mapping.Interrupt(r.conn) })
-	defer stop()
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		mapping.Interrupt(r.conn)
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted // it must not end the reader's next query
+		}
+	}()
 	var pending mapping.PendingResult
 	defer mapping.DestroyPending(&pending)
 	if bindings.PendingPreparedStreaming(statement, &pending) == mapping.StateError {

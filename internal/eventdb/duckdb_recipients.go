@@ -3,10 +3,10 @@ package eventdb
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -18,9 +18,9 @@ const (
 	// sliceEvents is about how many events a slice of send time has. Its recipients are
 	// in memory, about 400 bytes each, and of readers' slices and one more at once.
 	sliceEvents = 200_000
-	// mostInSlice is how many events a slice may turn out to have before it is halved:
+	// crowded is how many times that a slice may turn out to have before it is halved:
 	// mail comes in bursts. Of one millisecond there may be more.
-	mostInSlice = 4 * sliceEvents
+	crowded = 4
 	// firstSlice is how much time the first one has. From then on it is known about how
 	// much mail there is.
 	firstSlice = hour
@@ -87,36 +87,19 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 		if err := w.give(ctx, s); err != nil {
 			return err
 		}
-		length = longer(s)
-		if s.events == 0 && to > from && len(reading) == 0 {
-			last, err := w.lastBefore(ctx, to)
-			if err != nil {
-				return err
-			}
-			to = min(to, last+1)
-		}
+		length = w.longer(s)
 	}
 	return nil
 }
 
-// longer gives how much time the next slice should have.
-func longer(s slice) int64 {
+// longer gives how much time the next slice should have: of times without mail soon
+// very much.
+func (w *mailWalk) longer(s slice) int64 {
 	length := s.to - s.from
 	if s.events > 0 {
-		return max(1, min(8*length, length*sliceEvents/s.events))
+		return max(1, min(8*length, length*w.slice/s.events))
 	}
 	return 8 * length
-}
-
-// lastBefore is when the last mail before a time was sent; before From when there is
-// none.
-func (w *mailWalk) lastBefore(ctx context.Context, before int64) (int64, error) {
-	var last sql.NullInt64
-	err := w.db.QueryRowContext(ctx, "SELECT max(sent) FROM events WHERE sent < ? AND account = ? AND region = ?", before, w.src.Account, w.src.Region).Scan(&last)
-	if err != nil || !last.Valid {
-		return w.q.From.UnixMilli() - 1, err
-	}
-	return last.Int64, nil
 }
 
 // give gives the slice's recipients to do. One that is crowded is read again, in
@@ -132,24 +115,29 @@ func (w *mailWalk) give(ctx context.Context, s slice) error {
 	if s.err != nil {
 		return s.err
 	}
+	if w.q.Read != nil {
+		w.q.Read(time.UnixMilli(s.from).UTC(), s.events)
+	}
 	for _, r := range s.recipients {
 		if err := w.do(r); err != nil {
 			return err
 		}
 	}
-	if w.q.Read != nil {
-		w.q.Read(time.UnixMilli(s.from).UTC(), s.events)
-	}
 	return nil
 }
 
 // read reads a slice.
-func (w *mailWalk) read(ctx context.Context, from, to int64) slice {
-	s := slice{from: from, to: to}
+func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
+	s = slice{from: from, to: to}
 	select {
 	case r := <-w.readers:
+		defer func() {
+			w.readers <- r
+			if p := recover(); p != nil {
+				s.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
 		s.recipients, s.events, s.err = w.readWith(ctx, r, from, to)
-		w.readers <- r
 	case <-ctx.Done():
 		s.err = ctx.Err()
 	}
@@ -157,7 +145,7 @@ func (w *mailWalk) read(ctx context.Context, from, to int64) slice {
 }
 
 func (w *mailWalk) readWith(ctx context.Context, r *reader, from, to int64) ([]*Recipient, int64, error) {
-	most := int64(mostInSlice)
+	most := crowded * w.slice
 	if to-from <= 1 {
 		most = math.MaxInt64
 	}
@@ -179,7 +167,7 @@ func (w *mailWalk) readWith(ctx context.Context, r *reader, from, to int64) ([]*
 		err = r.read(ctx, whole+" FROM "+recipientTable+where, args, g.strange)
 	}
 	if err != nil {
-		return nil, 0, err
+		return nil, g.events, err
 	}
 	slices.SortFunc(g.all, func(a, b *Recipient) int {
 		if c := b.Sent.Compare(a.Sent); c != 0 {

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	diff "github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"sesame/internal/events"
@@ -339,6 +340,72 @@ func TestOpenDamaged(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), filepath.Join(t.TempDir(), "what?"), testMemory); err == nil {
 		t.Error("a path that DuckDB reads otherwise was taken")
+	}
+}
+
+// However mail is sliced, every recipient is given once, in the same order, with the
+// same end.
+func TestSlices(t *testing.T) {
+	d := openAt(t, filepath.Join(t.TempDir(), "events"))
+	defer closeIt(t, d)
+	_, all := drawn(rand.New(rand.NewPCG(8, 8)), 8_000)
+	for i := range 300 { // a burst, and mail of long before and long after
+		at := start
+		switch i % 100 {
+		case 0:
+			at = start.AddDate(-20, 0, i)
+		case 1:
+			at = start.AddDate(70, 0, i)
+		}
+		all = append(all, event(10_000+i, events.Open, at.Add(time.Hour), func(e *events.Event) { e.Sent = at }))
+	}
+	if _, err := d.Append(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	type recipient struct{ id, to string }
+	want := map[recipient]bool{}
+	for _, e := range all {
+		if e.Source == source {
+			want[recipient{e.MessageID, e.Destination}] = true
+		}
+	}
+	read := func() (found []Recipient, read int64) {
+		t.Helper()
+		q := Mail{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Tags: true, Read: func(_ time.Time, n int64) { read += n }}
+		if err := d.Recipients(t.Context(), source, q, func(r *Recipient) error {
+			found = append(found, *r)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return found, read
+	}
+	whole, events := read()
+	if len(whole) != len(want) {
+		t.Errorf("%d recipients, want %d", len(whole), len(want))
+	}
+	for i, r := range whole {
+		if !want[recipient{r.MessageID, r.Destination}] || i > 0 && r.Sent.After(whole[i-1].Sent) {
+			t.Fatalf("number %d is %+v", i, r)
+		}
+		delete(want, recipient{r.MessageID, r.Destination})
+	}
+	for _, d.slice = range []int64{10, 100, 1000} {
+		if got, n := read(); n != events || diff.Diff(whole, got) != "" {
+			t.Errorf("in slices of %d: %d recipients of %d events, want %d of %d", d.slice, len(got), n, len(whole), events)
+		}
+	}
+	enough, n := errors.New("enough"), 0
+	if err := d.Recipients(t.Context(), source, Mail{From: start.AddDate(-30, 0, 0), To: start.AddDate(90, 0, 0)}, func(*Recipient) error {
+		n++
+		return enough
+	}); !errors.Is(err, enough) || n != 1 {
+		t.Errorf("a walk that was ended: %d, %v", n, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.Recipients(ctx, source, Mail{From: start, To: start.AddDate(0, 0, 1)}, func(*Recipient) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("under a cancelled context: %v", err)
 	}
 }
 

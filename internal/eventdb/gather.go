@@ -1,6 +1,7 @@
 package eventdb
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -14,17 +15,20 @@ import (
 type gatherer struct {
 	all    []*Recipient
 	byHash map[uint64]*Recipient
-	block  []Recipient       // room for the next ones
-	words  map[string]string // text that many have, kept once
-	tags   bool              // whether tags are read
-	most   int64             // events; more are errCrowded
+	block  []Recipient // room for the next ones
+	tags   bool        // whether tags are read
+	most   int64       // events; more are errCrowded
 	events int64
+	text   int64 // bytes of text that is kept
+
+	// Text that many have, kept once. Subjects can be as many as there are messages.
+	words, subjects map[string]string
 
 	strangers map[uint64]bool // recipients of whom only recipientTable knows
 }
 
 func newGatherer(q Mail, most int64) *gatherer {
-	return &gatherer{byHash: map[uint64]*Recipient{}, words: map[string]string{}, tags: q.Tags, most: most, strangers: map[uint64]bool{}}
+	return &gatherer{byHash: map[uint64]*Recipient{}, words: map[string]string{}, subjects: map[string]string{}, tags: q.Tags, most: most, strangers: map[uint64]bool{}}
 }
 
 // The columns that whole takes, and before which of them those are that later takes.
@@ -36,7 +40,7 @@ const (
 
 // whole takes events with all that is asked of them.
 func (g *gatherer) whole(r rows) error {
-	if g.events += int64(r.n); g.events > g.most {
+	if g.events += int64(r.n); g.events > g.most || g.text > mostText && g.most < math.MaxInt64 {
 		return errCrowded
 	}
 	g.take(r, func(uint64) bool { return true })
@@ -78,20 +82,20 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) {
 		of := g.byHash[hash]
 		if of == nil {
 			of = g.add(hash)
-			of.MessageID, of.Destination = strings.Clone(ids[i].view()), strings.Clone(destinations[i].view())
+			of.MessageID, of.Destination = g.own(ids[i].view()), g.own(destinations[i].view())
 			of.Sent, of.Multi, of.Simulator = time.UnixMilli(sent[i]).UTC(), multi[i], simulator[i]
-			of.ISP = g.word(isps[i].view())
+			of.ISP = g.word(g.words, isps[i].view())
 		}
 		// SES says the same with each event of a message, but can leave it out.
-		g.fill(&of.From, &senders[i])
-		g.fill(&of.Subject, &subjects[i])
-		g.fill(&of.ConfigurationSet, &sets[i])
-		g.fill(&of.Identity, &identities[i])
+		g.fill(&of.From, g.words, &senders[i])
+		g.fill(&of.Subject, g.subjects, &subjects[i])
+		g.fill(&of.ConfigurationSet, g.words, &sets[i])
+		g.fill(&of.Identity, g.words, &identities[i])
 		if g.tags {
-			g.fill(&of.Tags, &r.texts(16)[i])
+			g.fill(&of.Tags, g.subjects, &r.texts(16)[i])
 		}
 		of.happened(typeOf(types[i].view()), times[i], func() bounced {
-			return bounced{g.word(bounceType[i].view()), g.word(subType[i].view()), strings.Clone(diagnostic[i].view())}
+			return bounced{g.word(g.words, bounceType[i].view()), g.word(g.words, subType[i].view()), g.own(diagnostic[i].view())}
 		})
 	}
 }
@@ -106,23 +110,32 @@ func (g *gatherer) add(hash uint64) *Recipient {
 	return of
 }
 
-func (g *gatherer) fill(to *string, text *duckText) {
+func (g *gatherer) fill(to *string, among map[string]string, text *duckText) {
 	if *to == "" && text.size > 0 {
-		*to = g.word(text.view())
+		*to = g.word(among, text.view())
 	}
 }
 
+// own gives a text that stays.
+func (g *gatherer) own(view string) string {
+	g.text += int64(len(view))
+	return strings.Clone(view)
+}
+
 // word gives a text that stays, the same for all who have it.
-func (g *gatherer) word(view string) string {
-	kept, ok := g.words[view]
+func (g *gatherer) word(among map[string]string, view string) string {
+	kept, ok := among[view]
 	if !ok {
-		kept = strings.Clone(view)
-		if len(g.words) < 10_000 {
-			g.words[kept] = kept
+		kept = g.own(view)
+		if len(among) < 10_000 {
+			among[kept] = kept
 		}
 	}
 	return kept
 }
+
+// mostText is how many bytes of text a slice may have before it is crowded.
+const mostText = 128 << 20
 
 // typeOf gives a type that stays when the view is gone; "" for what does not count.
 func typeOf(view string) events.Type {

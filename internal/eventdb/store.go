@@ -70,8 +70,8 @@ type Mail struct {
 	// as SES does.
 	OneRecipient bool
 	Tags         bool // whether Recipient's are filled in
-	// Read, unless nil, is told how far it is: that all mail from a time on was given
-	// to do, and how many events more were read for it.
+	// Read, unless nil, is told how far it is: that what becomes of mail from a time on
+	// was read, and is given to do next, and how many events more were read for it.
 	Read func(from time.Time, events int64)
 }
 

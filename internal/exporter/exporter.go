@@ -1,8 +1,8 @@
 // Package exporter owns export jobs: what became of every message, and the metrics
 // of it, as a file.
 //
-// It promises that a file is the same whenever and however often the job is begun
-// anew, that nobody sees a part of one, that memory does not grow with the time that
+// It promises that a job that is begun anew writes the same file, as far as the
+// events are the same, that nobody sees a part of one, that memory does not grow with the time that
 // is asked for, and that a job that was cancelled leaves no file.
 //
 // It knows neither HTTP nor SQL nor an AWS shape; of Sesame it may import events,

@@ -64,15 +64,15 @@ func (m *rowMaker) timestamp(t time.Time) string {
 // errEnough ends a walk that has given all rows that were asked for.
 var errEnough = errors.New("enough")
 
-// insights writes the rows of an order, and tells progress how far it is.
-func (s *Service) insights(ctx context.Context, src events.Source, o Order, w io.Writer, progress func(Progress)) (Progress, error) {
-	q := o.Insights
+// insights writes the rows of a job, and tells progress how far it is.
+func (s *Service) insights(ctx context.Context, j Job, w io.Writer, progress func(Progress)) (Progress, error) {
+	q := j.Order.Insights
 	start := q.Start
-	if oldest := s.Now().AddDate(0, 0, -likeSESDays); s.Config.LikeSES && start.Before(oldest) {
+	if oldest := j.Created.AddDate(0, 0, -likeSESDays); s.Config.LikeSES && start.Before(oldest) {
 		start = oldest
 	}
 	include, exclude := newMatcher(q.Include), newMatcher(q.Exclude)
-	format := formats[o.Format]
+	format := formats[j.Order.Format]
 	var p Progress
 	buf := format.begin(nil, insightsColumns)
 	maker := rowMaker{times: make([]byte, 0, 128)} // room for three times, so that it does not move
@@ -82,7 +82,7 @@ func (s *Service) insights(ctx context.Context, src events.Source, o Order, w io
 		p.Share = 1 - max(0, float64(from.Sub(start)))/max(1, float64(mail.To.Sub(start)))
 		progress(p)
 	}
-	err := s.Events.Recipients(ctx, src, mail, func(r *eventdb.Recipient) error {
+	err := s.Events.Recipients(ctx, j.Owner, mail, func(r *eventdb.Recipient) error {
 		if !include.match(r) || !exclude.empty && exclude.match(r) {
 			return nil
 		}

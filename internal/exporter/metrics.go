@@ -27,13 +27,13 @@ const (
 // columnNames are how the service's files name dimensions, where not as its API does.
 var columnNames = map[string]string{identity: "IDENTITY"}
 
-// metrics writes the counts of an order, a row for each combination of values.
-func (s *Service) metrics(ctx context.Context, src events.Source, o Order, w io.Writer, progress func(Progress)) (Progress, error) {
+// metrics writes the counts of a job, a row for each combination of values.
+func (s *Service) metrics(ctx context.Context, j Job, w io.Writer, progress func(Progress)) (Progress, error) {
 	var p Progress
-	table := newCounts(o.Metrics)
+	table := newCounts(j.Order.Metrics)
 	wanted := table.metrics()
 	for i, metric := range wanted {
-		n, err := s.count(ctx, src, o.Metrics, metric, table)
+		n, err := s.count(ctx, j, metric, table)
 		if err != nil {
 			return p, err
 		}
@@ -44,7 +44,7 @@ func (s *Service) metrics(ctx context.Context, src events.Source, o Order, w io.
 		progress(p)
 	}
 	text := table.csv
-	if o.Format == JSON {
+	if j.Order.Format == JSON {
 		text = table.json
 	}
 	b := text()
@@ -54,12 +54,13 @@ func (s *Service) metrics(ctx context.Context, src events.Source, o Order, w io.
 }
 
 // count counts a metric for all rows, and gives how much it is in all.
-func (s *Service) count(ctx context.Context, src events.Source, m *Metrics, metric eventdb.Metric, t *counts) (total int64, err error) {
+func (s *Service) count(ctx context.Context, j Job, metric eventdb.Metric, t *counts) (total int64, err error) {
+	m := j.Order.Metrics
 	if len(m.Dimensions[tenant]) > 0 {
 		return 0, nil
 	}
 	q := eventdb.GroupQuery{Metric: metric, From: m.Start, To: m.End, OneRecipient: s.Config.LikeSES}
-	if oldest := s.Now().UTC().Truncate(day).AddDate(0, 0, -likeSESMetricDays); s.Config.LikeSES && q.From.Before(oldest) {
+	if oldest := j.Created.UTC().Truncate(day).AddDate(0, 0, -likeSESMetricDays); s.Config.LikeSES && q.From.Before(oldest) {
 		q.From = oldest
 	}
 	list := func(dimension string) []string {
@@ -81,7 +82,7 @@ func (s *Service) count(ctx context.Context, src events.Source, m *Metrics, metr
 		identities = []string{""}
 	}
 	for _, q.Identity = range identities {
-		groups, err := s.Events.Groups(ctx, src, q)
+		groups, err := s.Events.Groups(ctx, j.Owner, q)
 		if err != nil {
 			return 0, err
 		}

@@ -130,7 +130,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	start := s.Now()
 	r := &run{Service: s, job: job, lease: lease}
 	log.Info("export begins")
-	err := jobs.Persist(ctx, r.renew, r.write, func(error) bool { return true }, func(err error) {
+	err := jobs.Persist(ctx, r.renew, r.write, func(err error) bool { return !errors.Is(err, syscall.ENOSPC) }, func(err error) {
 		log.Warn("an export ran into trouble and is tried again", "error", err)
 	})
 	status, reason := jobs.Completed, ""
@@ -205,7 +205,8 @@ func (r *run) write(ctx context.Context) error {
 	cancel()
 	p := <-written
 	if err != nil {
-		return fmt.Errorf("write the file: %w", err)
+		// It can be there all the same, and nobody counts on it.
+		return errors.Join(fmt.Errorf("write the file: %w", err), r.Objects.Delete(context.WithoutCancel(ctx), object))
 	}
 	r.note(p)
 	r.file = File{Object: object, Name: r.name(object), Size: size, SHA256: hex.EncodeToString(hash.Sum(nil))}
@@ -219,7 +220,7 @@ func (r *run) rows(ctx context.Context, w io.Writer) (p Progress, err error) {
 		if r.job.Order.Insights != nil {
 			what = r.insights
 		}
-		p, err = what(ctx, r.job.Owner, r.job.Order, w, r.note)
+		p, err = what(ctx, r.job, w, r.note)
 		return err
 	})
 	return p, err

@@ -20,8 +20,9 @@ type ByMX struct {
 	Resolver *net.Resolver // nil: the system's
 	Now      func() time.Time
 
-	mu    sync.Mutex
-	known map[string]provider // by domain
+	mu     sync.Mutex
+	known  map[string]provider // by domain
+	paused time.Time           // until then nothing is asked: the resolver does not answer
 }
 
 // provider is what is known of a domain.
@@ -35,7 +36,8 @@ const (
 	mxAtOnce   = 32              // questions of one request
 	mxKept     = 24 * time.Hour  // an answer
 	mxFailed   = 10 * time.Minute
-	mostMXKept = 100_000 // domains; then all are forgotten
+	mxPause    = 10 * time.Second // after a request had to wait for mxWait
+	mostMXKept = 100_000          // domains; then all are forgotten
 )
 
 // Append is EventStore's.
@@ -58,6 +60,9 @@ func (m *ByMX) unknown(all []events.Event) (domains []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, seen := m.Now(), map[string]bool{}
+	if now.Before(m.paused) {
+		return nil
+	}
 	for i := range all {
 		if all[i].ISP != events.UnknownISP {
 			continue
@@ -92,6 +97,11 @@ func (m *ByMX) ask(ctx context.Context, domains []string) {
 	}
 	close(questions)
 	all.Wait()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		m.mu.Lock()
+		m.paused = m.Now().Add(mxPause)
+		m.mu.Unlock()
+	}
 }
 
 func (m *ByMX) askOne(ctx context.Context, domain string) {
@@ -101,6 +111,9 @@ func (m *ByMX) askOne(ctx context.Context, domain string) {
 	}
 	// The dot keeps the resolver from trying the domain inside the server's own.
 	hosts, err := resolver.LookupMX(ctx, domain+".")
+	if ctx.Err() != nil {
+		return // there was no time for the answer
+	}
 	p := provider{events.UnknownISP, m.Now().Add(mxKept)}
 	var failed *net.DNSError
 	if len(hosts) == 0 && err != nil && !(errors.As(err, &failed) && failed.IsNotFound) {

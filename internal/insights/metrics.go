@@ -91,25 +91,34 @@ func (s *Service) daily(ctx context.Context, src events.Source, q Query) ([]even
 
 // checkDimensions refuses values that cannot be. Which of two is told is chosen.
 func (q Query) checkDimensions() error {
-	if identity, ok := q.Dimensions[EmailIdentity]; ok && !isIdentity(identity) {
-		return Invalid("Invalid email identity provided.")
-	}
-	if isp, ok := q.Dimensions[ISP]; ok && !isName(isp) {
-		return Invalid("Invalid ISP name provided.")
-	}
-	if set, ok := q.Dimensions[ConfigurationSet]; ok && !isName(set) {
-		if set == "" {
-			return Invalid("The configuration set name must be specified.")
+	for _, name := range []string{EmailIdentity, ISP, ConfigurationSet, TenantName} {
+		if value, ok := q.Dimensions[name]; ok {
+			if err := CheckDimension(name, value); err != nil {
+				return err
+			}
 		}
-		return Invalid("Invalid configuration set name <" + cut(set) + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
-	}
-	if tenant, ok := q.Dimensions[TenantName]; ok && !isName(tenant) {
-		if tenant == "" {
-			return Invalid("TenantName cannot be empty")
-		}
-		return Invalid("Invalid tenant name <" + cut(tenant) + ">: only alphanumeric ASCII characters, '_', and '-' are allowed.")
 	}
 	return nil
+}
+
+// CheckDimension refuses a value that a dimension cannot have. Invalid.
+func CheckDimension(name, value string) error {
+	const allowed = ">: only alphanumeric ASCII characters, '_', and '-' are allowed."
+	switch {
+	case name == EmailIdentity && !isIdentity(value):
+		return Invalid("Invalid email identity provided.")
+	case name == EmailIdentity || isName(value):
+		return nil
+	case name == ISP:
+		return Invalid("Invalid ISP name provided.")
+	case name == ConfigurationSet && value == "":
+		return Invalid("The configuration set name must be specified.")
+	case name == ConfigurationSet:
+		return Invalid("Invalid configuration set name <" + cut(value) + allowed)
+	case value == "":
+		return Invalid("TenantName cannot be empty")
+	}
+	return Invalid("Invalid tenant name <" + cut(value) + allowed)
 }
 
 // isIdentity takes a bare name, such as a domain, and local@domain.

@@ -178,11 +178,26 @@ func (d *Door) sendExport(r *http.Request, out *body, jobID string) error {
 	h := out.w.Header()
 	h.Set("ETag", `"`+f.SHA256+`"`)
 	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530, section 3
-	http.ServeContent(out, r, "", time.Time{}, content)
+	noted := &notedReader{ReadSeeker: content}
+	http.ServeContent(out, r, "", time.Time{}, noted)
 	if out.gone {
 		return errors.New("the client took no more")
 	}
-	return nil
+	return noted.err
+}
+
+// notedReader notes an error of reading, which http.ServeContent does not tell.
+type notedReader struct {
+	io.ReadSeeker
+	err error
+}
+
+func (n *notedReader) Read(p []byte) (int, error) {
+	size, err := n.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return size, err
 }
 
 // Header is http.ResponseWriter's.

@@ -3,6 +3,7 @@ package sesv2
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -111,19 +112,21 @@ func filters(in *messageInsightsFilters) exporter.Filters {
 func metricsOrder(in *metricsDataSource) (*exporter.Metrics, error) {
 	order := &exporter.Metrics{Start: *in.StartDate, End: *in.EndDate, Dimensions: map[string][]string{}}
 	stars, longest := 0, 0
-	for name, values := range in.Dimensions {
+	for _, name := range slices.Sorted(maps.Keys(in.Dimensions)) {
 		if !insights.IsDimension(name) {
 			return nil, wire.Errorf(badRequest, "Unsupported dimension provided.")
 		}
-		order.Dimensions[name] = texts(values)
-		if slices.Contains(order.Dimensions[name], allOfADimension) {
-			if stars++; len(values) > 1 {
-				return nil, wire.Errorf(badRequest, "If a dimension has the * value, it can have no other value.")
+		for _, value := range texts(in.Dimensions[name]) {
+			if value == allOfADimension {
+				stars++
+			} else if err := insights.CheckDimension(name, value); err != nil {
+				return nil, refuse(err)
 			}
-		} else if slices.Contains(order.Dimensions[name], "") {
-			return nil, wire.Errorf(badRequest, "A value of a dimension must not be empty.")
+			if !slices.Contains(order.Dimensions[name], value) {
+				order.Dimensions[name] = append(order.Dimensions[name], value)
+			}
 		}
-		longest = max(longest, len(values))
+		longest = max(longest, len(order.Dimensions[name]))
 	}
 	if stars > 1 || stars == 1 && longest > 1 {
 		return nil, wire.Errorf(badRequest, "If one dimension has the * value, other dimensions can only contain one value.")

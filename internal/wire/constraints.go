@@ -103,10 +103,19 @@ func (v *violations) structure(s reflect.Value, at string) {
 // mapping checks a map of strings or of lists; which keys there may be, an operation
 // says.
 func (v *violations) mapping(m reflect.Value, tag reflect.StructTag, path string) {
+	before := len(v.found)
 	v.bounds(m.Len(), path, "", tag.Get("length"), "length")
-	for key, value := range m.Seq2() {
+	if len(v.found) > before {
+		return // its values would only make the message longer
+	}
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	for _, key := range keys {
+		value := m.MapIndex(key)
 		if value.Kind() == reflect.Slice && !value.IsNil() {
-			v.list(value, reflect.StructTag(`length:"`+tag.Get("elementlength")+`"`), path+"."+key.String()+".member")
+			name := key.String()
+			name = strings.ToValidUTF8(name[:min(len(name), 100)], "")
+			v.list(value, reflect.StructTag(`length:"`+tag.Get("elementlength")+`"`), path+"."+name+".member")
 			continue
 		}
 		if value.IsNil() {
