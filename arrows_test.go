@@ -16,7 +16,7 @@ import (
 // besides the standard library. ARCHITECTURE.md draws them.
 var arrows = map[string][]string{
 	"internal/address":     {"github.com/cespare/xxhash/v2", "golang.org/x/net/idna", "golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
-	"internal/blobs":       {},
+	"internal/blobs":       {"internal/writeback"},
 	"internal/config":      {},
 	"internal/eventdb":     {"internal/events", "github.com/duckdb/duckdb-go-bindings", "github.com/duckdb/duckdb-go/v2", "github.com/duckdb/duckdb-go/v2/mapping"},
 	"internal/events":      {"github.com/cespare/xxhash/v2", "github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext"},
@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"internal/exporter":    {"internal/eventdb", "internal/events", "internal/jobs"},
 	"internal/jobs":        {},
 	"internal/keyfile":     {},
-	"internal/listfile":    {"internal/address", "golang.org/x/sys/unix"},
+	"internal/listfile":    {"internal/address", "internal/writeback", "golang.org/x/sys/unix"},
 	"internal/lists":       {"internal/address", "internal/listfile"},
 	"internal/mailmanager": {"internal/address", "internal/importer", "internal/importfile", "internal/jobs", "internal/lists", "internal/wire"},
 	"internal/metadb":      {"internal/events", "internal/exporter", "internal/iam", "internal/importer", "internal/ingest", "internal/jobs", "internal/keyfile", "internal/lists", "github.com/mattn/go-sqlite3"},
@@ -38,6 +38,7 @@ var arrows = map[string][]string{
 	"internal/obs":         {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"internal/sesv2":       {"internal/eventdb", "internal/events", "internal/exporter", "internal/insights", "internal/jobs", "internal/wire"},
 	"internal/sigv4":       {},
+	"internal/writeback":   {"golang.org/x/sys/unix"},
 	"internal/wire":        {"internal/iam", "internal/sigv4", "github.com/fxamacker/cbor/v2", "golang.org/x/time/rate"},
 }
 

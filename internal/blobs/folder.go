@@ -2,7 +2,7 @@
 // changed. It promises that an object is either there complete and durable or
 // not there at all.
 //
-// It imports nothing of Sesame.
+// It may import writeback.
 package blobs
 
 import (
@@ -15,6 +15,8 @@ import (
 	"path"
 	"path/filepath"
 	"time"
+
+	"sesame/internal/writeback"
 )
 
 // ErrNotFound is what Open gives for a key that has no object.
@@ -60,7 +62,7 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 			os.Remove(t.Name())
 		}
 	}()
-	if size, err = io.Copy(t, r); err != nil {
+	if size, err = io.CopyBuffer(&early{f: t}, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
 		return 0, err // r's own error, or one that names the file
 	}
 	if err = check(size); err != nil {
@@ -90,6 +92,25 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 			return size, nil
 		}
 	}
+}
+
+// early has what is written go to the disk soon.
+type early struct {
+	f                *os.File
+	written, started int64
+}
+
+// writeBackEvery is after how many bytes that is begun.
+const writeBackEvery = 16 << 20
+
+func (e *early) Write(p []byte) (int, error) {
+	n, err := e.f.Write(p)
+	e.written += int64(n)
+	if more := e.written - e.started; more >= writeBackEvery {
+		writeback.Start(e.f, e.started, more)
+		e.started = e.written
+	}
+	return n, err
 }
 
 // Open gives an object's content. ErrNotFound.

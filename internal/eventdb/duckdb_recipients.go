@@ -3,6 +3,7 @@ package eventdb
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -74,6 +75,10 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 		}
 	}()
 	length := int64(firstSlice)
+	to, err := w.lastBefore(ctx, to)
+	if err != nil {
+		return err
+	}
 	for to > from || len(reading) > 0 {
 		for to > from && len(reading) < cap(w.readers) {
 			begin := max(from, to-length)
@@ -88,18 +93,35 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 			return err
 		}
 		length = w.longer(s)
+		if s.events == 0 && s.err == nil && to > from {
+			if to, err = w.lastBefore(ctx, to); err != nil {
+				return err
+			}
+			length = firstSlice
+		}
 	}
 	return nil
 }
 
-// longer gives how much time the next slice should have: of times without mail soon
-// very much.
+// longer gives how much time the next slice should have.
 func (w *mailWalk) longer(s slice) int64 {
 	length := s.to - s.from
 	if s.events > 0 {
-		return max(1, min(8*length, length*w.slice/s.events))
+		return max(1, min(4*length, length*w.slice/s.events))
 	}
-	return 8 * length
+	return length
+}
+
+// lastBefore is the moment behind the last mail that was sent before a time; From
+// when there is none.
+func (w *mailWalk) lastBefore(ctx context.Context, before int64) (int64, error) {
+	var last sql.NullInt64
+	err := w.db.QueryRowContext(ctx, "SELECT max(sent) FROM events WHERE sent >= ? AND sent < ? AND account = ? AND region = ?",
+		w.q.From.UnixMilli(), before, w.src.Account, w.src.Region).Scan(&last)
+	if err != nil || !last.Valid {
+		return w.q.From.UnixMilli(), err
+	}
+	return last.Int64 + 1, nil
 }
 
 // give gives the slice's recipients to do. One that is crowded is read again, in

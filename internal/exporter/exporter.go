@@ -121,7 +121,7 @@ type File struct {
 	Object string // its key in the object store
 	Name   string // as it is offered
 	Size   int64  // bytes
-	SHA256 string // hexadecimal
+	CRC32C string // base64, as S3 gives it
 }
 
 // Store keeps jobs. Each method that changes something is one transaction, durable

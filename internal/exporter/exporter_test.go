@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -63,8 +66,8 @@ and Ünïcode","PERMANENT_BOUNCE","","2026-10-21 01:02:06.123 UTC","","NO_EMAIL"
 	if d := diff.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	sum := sha256.Sum256([]byte(got))
-	if j.File.Size != int64(len(got)) || j.File.SHA256 != hex.EncodeToString(sum[:]) || j.Progress.Exported != 3 || j.Progress.Processed != 5 || j.Progress.Share != 1 {
+	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(got), crc32.MakeTable(crc32.Castagnoli)))
+	if j.File.Size != int64(len(got)) || j.File.CRC32C != base64.StdEncoding.EncodeToString(sum) || j.Progress.Exported != 3 || j.Progress.Processed != 5 || j.Progress.Share != 1 {
 		t.Errorf("%+v", j)
 	}
 	if digest := sha256.Sum256([]byte(j.ID)); j.File.Name != "20261201_000000_"+hex.EncodeToString(digest[:5])+".csv" {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"sesame/internal/address"
+	"sesame/internal/writeback"
 )
 
 const (
@@ -184,7 +185,7 @@ func (w *Writer) write(b []byte) error {
 	n, err := w.f.Write(b)
 	w.written += int64(n)
 	if n := w.written - w.started; n >= writeBackSize {
-		startWriteBack(w.f, w.started, n)
+		writeback.Start(w.f, w.started, n)
 		w.started = w.written
 	}
 	return err

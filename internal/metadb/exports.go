@@ -36,13 +36,13 @@ func (db *DB) AddExport(ctx context.Context, j exporter.Job, limit int) error {
 	})
 }
 
-const exportColumns = "n, account, region, id, what, status, created, completed, progress, error, object, name, size, sha256"
+const exportColumns = "n, account, region, id, what, status, created, completed, progress, error, object, name, size, crc32c"
 
 func scanExport(row interface{ Scan(...any) error }) (j exporter.Job, n int64, err error) {
 	var created, completed int64
 	var what, progress string
 	err = row.Scan(&n, &j.Owner.Account, &j.Owner.Region, &j.ID, &what, &j.Status, &created, &completed, &progress, &j.Error,
-		&j.File.Object, &j.File.Name, &j.File.Size, &j.File.SHA256)
+		&j.File.Object, &j.File.Name, &j.File.Size, &j.File.CRC32C)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = exporter.ErrNotFound
 	}
@@ -103,7 +103,7 @@ func (db *DB) CancelExport(ctx context.Context, o events.Source, id string, now 
 
 // ExportFile is exporter.Store's.
 func (db *DB) ExportFile(ctx context.Context, id string) (f exporter.File, err error) {
-	err = db.read.QueryRowContext(ctx, "SELECT object, name, size, sha256 FROM export_jobs WHERE id = ? AND object <> ''", id).Scan(&f.Object, &f.Name, &f.Size, &f.SHA256)
+	err = db.read.QueryRowContext(ctx, "SELECT object, name, size, crc32c FROM export_jobs WHERE id = ? AND object <> ''", id).Scan(&f.Object, &f.Name, &f.Size, &f.CRC32C)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = exporter.ErrNotFound
 	}
@@ -170,8 +170,8 @@ func (db *DB) FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status
 	if err != nil {
 		return err
 	}
-	return db.exportUnderLease(ctx, l, "status = ?, error = ?, progress = ?, object = ?, name = ?, size = ?, sha256 = ?, completed = ?, lease_owner = '', lease_until = 0",
-		string(status), reason, string(text), f.Object, f.Name, f.Size, f.SHA256, millis(now))
+	return db.exportUnderLease(ctx, l, "status = ?, error = ?, progress = ?, object = ?, name = ?, size = ?, crc32c = ?, completed = ?, lease_owner = '', lease_until = 0",
+		string(status), reason, string(text), f.Object, f.Name, f.Size, f.CRC32C, millis(now))
 }
 
 // RetireExports is exporter.Store's.

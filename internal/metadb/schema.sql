@@ -118,7 +118,7 @@ CREATE TABLE export_jobs (
   object     TEXT NOT NULL DEFAULT '',          -- the file
   name       TEXT NOT NULL DEFAULT '',
   size       INTEGER NOT NULL DEFAULT 0,
-  sha256     TEXT NOT NULL DEFAULT '',
+  crc32c     TEXT NOT NULL DEFAULT '',          -- base64
   lease_owner TEXT NOT NULL DEFAULT '',
   lease_until INTEGER NOT NULL DEFAULT 0
 );

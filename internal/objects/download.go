@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -171,13 +169,9 @@ func (d *Door) sendExport(r *http.Request, out *body, jobID string) error {
 		contentType = "application/json"
 	}
 	out.head(contentType, f.Name)
-	sum, err := hex.DecodeString(f.SHA256)
-	if err != nil {
-		return err
-	}
 	h := out.w.Header()
-	h.Set("ETag", `"`+f.SHA256+`"`)
-	h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":") // RFC 9530, section 3
+	h.Set("ETag", `"`+jobID+"-"+f.CRC32C+`"`)
+	h.Set("X-Amz-Checksum-Crc32c", f.CRC32C)
 	noted := &notedReader{ReadSeeker: content}
 	http.ServeContent(out, r, "", time.Time{}, noted)
 	if out.gone {
