@@ -67,6 +67,75 @@ func (q *queue) claimed() int {
 // In the bubbles of these tests time stands still while anything can go on, so
 // what happens without time having passed was not waited for.
 
+func TestHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewed := 0
+		wrong := errors.New("wrong")
+		renew := func(context.Context) error { renewed++; return nil }
+		work := func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(10 * time.Second):
+				return wrong
+			}
+		}
+		if err := Hold(t.Context(), renew, work); err != wrong || renewed < 19 {
+			t.Errorf("%v, after %d renewals", err, renewed)
+		}
+		lost := func(context.Context) error {
+			if renewed++; renewed > 30 {
+				return ErrLeaseLost
+			}
+			return wrong // does not end the work
+		}
+		if err := Hold(t.Context(), lost, work); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("with its lease lost: %v", err)
+		}
+		if err := Hold(t.Context(), renew, func(context.Context) error { panic("a mistake") }); err == nil || !strings.Contains(err.Error(), "panic: a mistake") {
+			t.Errorf("a panic: %v", err)
+		}
+		if err := Hold(t.Context(), renew, func(context.Context) error { return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPersist(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trouble, final := errors.New("trouble"), errors.New("final")
+		renew := func(context.Context) error { return nil }
+		troubled := func(err error) bool { return errors.Is(err, trouble) }
+		for _, c := range []struct {
+			name  string
+			fails []error // of each try; then it succeeds
+			want  error
+			tries int
+			took  time.Duration
+		}{
+			{"at once", nil, nil, 1, 0},
+			{"the third time", []error{trouble, trouble}, nil, 3, 3 * time.Second},
+			{"never", []error{trouble, trouble, trouble, trouble, trouble, trouble}, trouble, 5, 15 * time.Second},
+			{"not worth another try", []error{trouble, final}, final, 2, time.Second},
+		} {
+			begin, tries, told := time.Now(), 0, 0
+			err := Persist(t.Context(), renew, func(context.Context) error {
+				if tries++; tries <= len(c.fails) {
+					return c.fails[tries-1]
+				}
+				return nil
+			}, troubled, func(error) { told++ })
+			if !errors.Is(err, c.want) || tries != c.tries || told != c.tries-1 || time.Since(begin) != c.took {
+				t.Errorf("%s: %v after %d tries, told %d times, in %v", c.name, err, tries, told, time.Since(begin))
+			}
+		}
+		lost := func(context.Context) error { return ErrLeaseLost }
+		if err := Persist(t.Context(), lost, func(context.Context) error { return trouble }, troubled, func(error) {}); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("a lease that was lost in a pause: %v", err)
+		}
+	})
+}
+
 func TestWake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sesame/internal/exporter"
 	"sesame/internal/importer"
 	"sesame/internal/importfile"
 	"sesame/internal/jobs"
@@ -22,6 +23,7 @@ import (
 type store interface {
 	lists.Store
 	importer.Store
+	exporter.Store
 	Close() error
 }
 
@@ -29,8 +31,8 @@ type store interface {
 // start of the program does.
 type opener func(t *testing.T) (s store, reopen func() store)
 
-// testStore holds a backend to what the comments of lists.Store and
-// importer.Store promise.
+// testStore holds a backend to what the comments of lists.Store, importer.Store and
+// exporter.Store promise.
 func testStore(t *testing.T, open opener) {
 	for _, test := range []struct {
 		name string
@@ -65,6 +67,9 @@ func testStore(t *testing.T, open opener) {
 		{"a job and its list are published together", publishes},
 		{"a job fails", failsJobs},
 		{"what old jobs hold is given up", retires},
+		{"an export is kept as it was made", keepsExports},
+		{"exports come newest first, page by page", listsExports},
+		{"an export is claimed, worked on and ended", worksExports},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, reopen := open(t)
