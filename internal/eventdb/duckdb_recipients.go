@@ -171,15 +171,15 @@ func (w *mailWalk) readWith(ctx context.Context, r *reader, from, to int64) ([]*
 	if to-from <= 1 {
 		most = math.MaxInt64
 	}
-	g := newGatherer(w.q, most)
+	g := newGatherer(w.q, most, w.slice/4)
 	where := " WHERE sent >= ? AND sent < ? AND account = ? AND region = ?"
 	if w.q.OneRecipient {
 		where += " AND NOT multi AND NOT simulator"
 	}
 	args := []any{from, to, w.src.Account, w.src.Region}
 	whole := "SELECT " + wholeColumns
-	if w.q.Tags {
-		whole += ", tags"
+	if w.q.More {
+		whole += moreColumns
 	}
 	err := r.read(ctx, whole+" FROM "+mailTable+where, args, g.whole)
 	if err == nil {

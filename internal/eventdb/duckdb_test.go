@@ -371,7 +371,7 @@ func TestSlices(t *testing.T) {
 	}
 	read := func() (found []Recipient, read int64) {
 		t.Helper()
-		q := Mail{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), Tags: true, Read: func(_ time.Time, n int64) { read += n }}
+		q := Mail{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), More: true, Read: func(_ time.Time, n int64) { read += n }}
 		if err := d.Recipients(t.Context(), source, q, func(r *Recipient) error {
 			found = append(found, *r)
 			return nil

@@ -2,8 +2,8 @@ package eventdb
 
 import (
 	"math"
-	"strings"
 	"time"
+	"unsafe"
 
 	"sesame/internal/events"
 )
@@ -16,26 +16,29 @@ type gatherer struct {
 	all    []*Recipient
 	byHash map[uint64]*Recipient
 	block  []Recipient // room for the next ones
-	tags   bool        // whether tags are read
+	more   bool        // whether configuration sets, identities and tags are read
 	most   int64       // events; more are errCrowded
 	events int64
 	text   int64 // bytes of text that is kept
 
-	// Text that many have, kept once. Subjects can be as many as there are messages.
-	words, subjects map[string]string
+	room []byte // for text that is kept
+
+	// Text that many have is kept once, by column: subjects can be as many as there are
+	// messages.
+	isps, senders, subjects, sets, identities, allTags, kinds, subTypes shared
 
 	strangers map[uint64]bool // recipients of whom only recipientTable knows
 }
 
-func newGatherer(q Mail, most int64) *gatherer {
-	return &gatherer{byHash: map[uint64]*Recipient{}, words: map[string]string{}, subjects: map[string]string{}, tags: q.Tags, most: most, strangers: map[uint64]bool{}}
+func newGatherer(q Mail, most, recipients int64) *gatherer {
+	return &gatherer{byHash: make(map[uint64]*Recipient, recipients), more: q.More, most: most, strangers: map[uint64]bool{}}
 }
 
 // The columns that whole takes, and before which of them those are that later takes.
 const (
 	laterColumns = "recipient, time, type"
-	wholeColumns = laterColumns + ", sent, multi, simulator, bounce_type, sub_type, diagnostic, " +
-		"message_id, destination, sender, subject, configuration_set, identity, isp"
+	wholeColumns = laterColumns + ", sent, multi, simulator, bounce_type, sub_type, diagnostic, message_id, destination, sender, subject, isp"
+	moreColumns  = ", configuration_set, identity, tags"
 )
 
 // whole takes events with all that is asked of them.
@@ -74,7 +77,11 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) {
 	hashes, times, types, sent := column[uint64](r, 0), column[int64](r, 1), r.texts(2), column[int64](r, 3)
 	multi, simulator := column[bool](r, 4), column[bool](r, 5)
 	bounceType, subType, diagnostic := r.texts(6), r.texts(7), r.texts(8)
-	ids, destinations, senders, subjects, sets, identities, isps := r.texts(9), r.texts(10), r.texts(11), r.texts(12), r.texts(13), r.texts(14), r.texts(15)
+	ids, destinations, senders, subjects, isps := r.texts(9), r.texts(10), r.texts(11), r.texts(12), r.texts(13)
+	var sets, identities, tags []duckText
+	if g.more {
+		sets, identities, tags = r.texts(14), r.texts(15), r.texts(16)
+	}
 	for i, hash := range hashes {
 		if !use(hash) {
 			continue
@@ -84,18 +91,18 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) {
 			of = g.add(hash)
 			of.MessageID, of.Destination = g.own(ids[i].view()), g.own(destinations[i].view())
 			of.Sent, of.Multi, of.Simulator = time.UnixMilli(sent[i]).UTC(), multi[i], simulator[i]
-			of.ISP = g.word(g.words, isps[i].view())
+			of.ISP = g.word(&g.isps, isps[i].view())
 		}
 		// SES says the same with each event of a message, but can leave it out.
-		g.fill(&of.From, g.words, &senders[i])
-		g.fill(&of.Subject, g.subjects, &subjects[i])
-		g.fill(&of.ConfigurationSet, g.words, &sets[i])
-		g.fill(&of.Identity, g.words, &identities[i])
-		if g.tags {
-			g.fill(&of.Tags, g.subjects, &r.texts(16)[i])
+		g.fill(&of.From, &g.senders, &senders[i])
+		g.fill(&of.Subject, &g.subjects, &subjects[i])
+		if g.more {
+			g.fill(&of.ConfigurationSet, &g.sets, &sets[i])
+			g.fill(&of.Identity, &g.identities, &identities[i])
+			g.fill(&of.Tags, &g.allTags, &tags[i])
 		}
 		of.happened(typeOf(types[i].view()), times[i], func() bounced {
-			return bounced{g.word(g.words, bounceType[i].view()), g.word(g.words, subType[i].view()), g.own(diagnostic[i].view())}
+			return bounced{g.word(&g.kinds, bounceType[i].view()), g.word(&g.subTypes, subType[i].view()), g.own(diagnostic[i].view())}
 		})
 	}
 }
@@ -110,27 +117,50 @@ func (g *gatherer) add(hash uint64) *Recipient {
 	return of
 }
 
-func (g *gatherer) fill(to *string, among map[string]string, text *duckText) {
+func (g *gatherer) fill(to *string, among *shared, text *duckText) {
 	if *to == "" && text.size > 0 {
 		*to = g.word(among, text.view())
 	}
 }
 
-// own gives a text that stays.
+// own gives a text that stays. Many share one piece of memory: one for each would
+// keep the garbage collector busy.
 func (g *gatherer) own(view string) string {
+	if view == "" {
+		return ""
+	}
 	g.text += int64(len(view))
-	return strings.Clone(view)
+	if len(g.room) < len(view) {
+		g.room = make([]byte, max(64<<10, len(view)))
+	}
+	n := copy(g.room, view)
+	kept := unsafe.String(&g.room[0], n)
+	g.room = g.room[n:]
+	return kept
+}
+
+// shared is text of a column that many events have.
+type shared struct {
+	last string // mail of one campaign comes together
+	all  map[string]string
 }
 
 // word gives a text that stays, the same for all who have it.
-func (g *gatherer) word(among map[string]string, view string) string {
-	kept, ok := among[view]
+func (g *gatherer) word(among *shared, view string) string {
+	if view == among.last {
+		return among.last
+	}
+	kept, ok := among.all[view]
 	if !ok {
 		kept = g.own(view)
-		if len(among) < 10_000 {
-			among[kept] = kept
+		if among.all == nil {
+			among.all = map[string]string{}
+		}
+		if len(among.all) < 10_000 {
+			among.all[kept] = kept
 		}
 	}
+	among.last = kept
 	return kept
 }
 

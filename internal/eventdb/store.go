@@ -69,7 +69,7 @@ type Mail struct {
 	// OneRecipient leaves out mail with several recipients and to SES's simulator,
 	// as SES does.
 	OneRecipient bool
-	Tags         bool // whether Recipient's are filled in
+	More         bool // whether ConfigurationSet, Identity and Tags are filled in
 	// Read, unless nil, is told how far it is: that what becomes of mail from a time on
 	// was read, and is given to do next, and how many events more were read for it.
 	Read func(from time.Time, events int64)
