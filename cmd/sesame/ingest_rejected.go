@@ -99,12 +99,13 @@ type rejectedRetry struct {
 	All bool     `help:"All of them."`
 }
 
-// retryAtOnce is how many ids the operation takes.
-const retryAtOnce = 100
+// idsAtOnce is how many ids an operation takes.
+const idsAtOnce = 100
 
-// Run tries again.
-func (c rejectedRetry) Run(o output) error {
-	if c.All == (len(c.IDs) > 0) {
+// some calls one of the operations that take ids of records, or none for all of them,
+// until all are done. answered gives whether the operation says that there are more.
+func (c client) some(operation string, all bool, ids []string, answer any, answered func() (more bool)) error {
+	if all == (len(ids) > 0) {
 		return usageError{errors.New("give the ids of records, or --all")}
 	}
 	ctx := context.Background()
@@ -112,23 +113,34 @@ func (c rejectedRetry) Run(o output) error {
 	if err != nil {
 		return err
 	}
-	var sum ingestCounts
-	for ids, more := c.IDs, true; more; {
+	for more := true; more; {
 		in := map[string]any{}
-		if !c.All {
-			n := min(len(ids), retryAtOnce)
+		if !all {
+			n := min(len(ids), idsAtOnce)
 			in["Ids"] = ids[:n]
 			ids = ids[n:]
 		}
-		var a struct {
-			ingestCounts
-			More bool
-		}
-		if err := sesame(ctx, cfg, "RetryRejectedRecords", in, &a); err != nil {
+		if err := sesame(ctx, cfg, operation, in, answer); err != nil {
 			return c.kinder(err)
 		}
+		more = answered() && all || len(ids) > 0
+	}
+	return nil
+}
+
+// Run tries again.
+func (c rejectedRetry) Run(o output) error {
+	var sum ingestCounts
+	var a struct {
+		ingestCounts
+		More bool
+	}
+	err := c.some("RetryRejectedRecords", c.All, c.IDs, &a, func() bool {
 		sum.add(a.ingestCounts)
-		more = c.All && a.More || len(ids) > 0
+		return a.More
+	})
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(o.out, "%10d events are new\n%10d events were known\n%10d records still cannot be read\n", sum.Added, sum.Duplicates, sum.Rejected)
 	if sum.TooOld > 0 {
@@ -145,31 +157,17 @@ type rejectedDelete struct {
 
 // Run deletes.
 func (c rejectedDelete) Run(o output) error {
-	if c.All == (len(c.IDs) > 0) {
-		return usageError{errors.New("give the ids of records, or --all")}
+	deleted := int64(0)
+	var a struct {
+		Deleted int64
+		More    bool
 	}
-	ctx := context.Background()
-	cfg, err := c.config(ctx)
+	err := c.some("DeleteRejectedRecords", c.All, c.IDs, &a, func() bool {
+		deleted += a.Deleted
+		return a.More
+	})
 	if err != nil {
 		return err
-	}
-	deleted := int64(0)
-	for ids, more := c.IDs, true; more; {
-		in := map[string]any{}
-		if !c.All {
-			n := min(len(ids), retryAtOnce)
-			in["Ids"] = ids[:n]
-			ids = ids[n:]
-		}
-		var a struct {
-			Deleted int64
-			More    bool
-		}
-		if err := sesame(ctx, cfg, "DeleteRejectedRecords", in, &a); err != nil {
-			return c.kinder(err)
-		}
-		deleted += a.Deleted
-		more = c.All && a.More || len(ids) > 0
 	}
 	fmt.Fprintf(o.out, "%s deleted\n", number(deleted, "record"))
 	return nil

@@ -357,7 +357,9 @@ func TestSlices(t *testing.T) {
 		case 1:
 			at = start.AddDate(70, 0, i)
 		}
-		all = append(all, event(10_000+i, events.Open, at.Add(time.Hour), func(e *events.Event) { e.Sent = at }))
+		all = append(all, event(10_000+i, events.Open, at.Add(time.Hour), func(e *events.Event) {
+			e.Sent, e.Subject = at, strings.Repeat("long", 500)+strconv.Itoa(i) // so that it is text that makes slices crowded
+		}))
 	}
 	if _, err := d.Append(t.Context(), all); err != nil {
 		t.Fatal(err)
@@ -390,7 +392,7 @@ func TestSlices(t *testing.T) {
 		}
 		delete(want, recipient{r.MessageID, r.Destination})
 	}
-	for _, d.slice = range []int64{10, 100, 1000} {
+	for _, d.slice = range []int64{10, 100, 300, 1000} {
 		if got, n := read(); n != events || diff.Diff(whole, got) != "" {
 			t.Errorf("in slices of %d: %d recipients of %d events, want %d of %d", d.slice, len(got), n, len(whole), events)
 		}

@@ -43,11 +43,10 @@ const (
 
 // whole takes events with all that is asked of them.
 func (g *gatherer) whole(r rows) error {
-	if g.events += int64(r.n); g.events > g.most || g.text > mostText && g.most < math.MaxInt64 {
+	if g.events += int64(r.n); g.events > g.most {
 		return errCrowded
 	}
-	g.take(r, func(uint64) bool { return true })
-	return nil
+	return g.take(r, func(uint64) bool { return true })
 }
 
 // later takes opens, clicks and complaints. Nearly all are of mail that is known
@@ -69,11 +68,10 @@ func (g *gatherer) later(r rows) error {
 
 // strange takes the same events again, and uses those of strangers.
 func (g *gatherer) strange(r rows) error {
-	g.take(r, func(hash uint64) bool { return g.strangers[hash] })
-	return nil
+	return g.take(r, func(hash uint64) bool { return g.strangers[hash] })
 }
 
-func (g *gatherer) take(r rows, use func(hash uint64) bool) {
+func (g *gatherer) take(r rows, use func(hash uint64) bool) error {
 	hashes, times, types, sent := column[uint64](r, 0), column[int64](r, 1), r.texts(2), column[int64](r, 3)
 	multi, simulator := column[bool](r, 4), column[bool](r, 5)
 	bounceType, subType, diagnostic := r.texts(6), r.texts(7), r.texts(8)
@@ -105,6 +103,10 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) {
 			return bounced{g.word(&g.kinds, bounceType[i].view()), g.word(&g.subTypes, subType[i].view()), g.own(diagnostic[i].view())}
 		})
 	}
+	if g.most < math.MaxInt64 && g.text > textPerEvent*g.most {
+		return errCrowded
+	}
+	return nil
 }
 
 func (g *gatherer) add(hash uint64) *Recipient {
@@ -164,8 +166,9 @@ func (g *gatherer) word(among *shared, view string) string {
 	return kept
 }
 
-// mostText is how many bytes of text a slice may have before it is crowded.
-const mostText = 128 << 20
+// textPerEvent is how many bytes of text, for each event that it may have, a slice
+// may have before it is crowded: 128 MB in all. Mail mostly has a third of that.
+const textPerEvent = 160
 
 // typeOf gives a type that stays when the view is gone; "" for what does not count.
 func typeOf(view string) events.Type {

@@ -402,3 +402,58 @@ func TestCutOff(t *testing.T) {
 		}
 	}
 }
+
+// slowly is the real events, of which each takes some time to be read.
+type slowly struct {
+	*eventdb.DuckDB
+	reading chan<- bool
+}
+
+func (s slowly) Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error {
+	return s.DuckDB.Recipients(ctx, src, q, func(r *eventdb.Recipient) error {
+		select {
+		case s.reading <- true:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+			return do(r)
+		}
+	})
+}
+
+// A job that is cancelled while it is worked on ends within a second or so and leaves
+// no file.
+func TestCancelAtWork(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	var all []events.Event
+	for i := range 2000 {
+		all = append(all, event("m"+strconv.Itoa(i), "a@gmail.com", events.Send, start.Add(time.Duration(i)*time.Minute), 0, nil))
+	}
+	w.append(all...)
+	reading := make(chan bool)
+	w.Events = slowly{w.store, reading}
+	o := insights(exporter.CSV)
+	o.Insights.MaxResults = 10_000
+	id, err := w.Create(ctx, src, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worked := make(chan bool)
+	go func() { worked <- w.work(ctx) }()
+	<-reading
+	if err := w.Cancel(ctx, src, id); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-worked:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it is worked on for ten seconds after it was cancelled") // all of it takes twenty
+	}
+	if j, err := w.Get(ctx, src, id); err != nil || j.Status != jobs.Cancelled || j.File.Object != "" || len(w.objects()) != 0 {
+		t.Errorf("%+v, %v, files %v", j, err, w.objects())
+	}
+}

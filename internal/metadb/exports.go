@@ -137,31 +137,18 @@ func (db *DB) ClaimExport(ctx context.Context, owner string, now, until time.Tim
 	return j, err == nil, err
 }
 
-// exportUnderLease runs an UPDATE of export_jobs whose last two parameters are the
-// lease's job and owner.
-func (db *DB) exportUnderLease(ctx context.Context, l jobs.Lease, set string, args ...any) error {
-	done, err := db.write.ExecContext(ctx, "UPDATE export_jobs SET "+set+" WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'", append(args, l.Job, l.Owner)...)
-	if err != nil {
-		return err
-	}
-	if rows, err := done.RowsAffected(); err != nil || rows == 1 {
-		return err
-	}
-	return jobs.ErrLeaseLost
-}
-
 // RenewExport is exporter.Store's.
 func (db *DB) RenewExport(ctx context.Context, l jobs.Lease, until time.Time, p exporter.Progress) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	return db.exportUnderLease(ctx, l, "lease_until = ?, progress = ?", millis(until), string(text))
+	return underLease(ctx, db.write, "export_jobs", l, "lease_until = ?, progress = ?", millis(until), string(text))
 }
 
 // ReleaseExport is exporter.Store's.
 func (db *DB) ReleaseExport(ctx context.Context, l jobs.Lease) error {
-	return db.exportUnderLease(ctx, l, "lease_owner = '', lease_until = 0")
+	return underLease(ctx, db.write, "export_jobs", l, "lease_owner = '', lease_until = 0")
 }
 
 // FinishExport is exporter.Store's.
@@ -170,7 +157,7 @@ func (db *DB) FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status
 	if err != nil {
 		return err
 	}
-	return db.exportUnderLease(ctx, l, "status = ?, error = ?, progress = ?, object = ?, name = ?, size = ?, crc32c = ?, completed = ?, lease_owner = '', lease_until = 0",
+	return underLease(ctx, db.write, "export_jobs", l, "status = ?, error = ?, progress = ?, object = ?, name = ?, size = ?, crc32c = ?, completed = ?, lease_owner = '', lease_until = 0",
 		string(status), reason, string(text), f.Object, f.Name, f.Size, f.CRC32C, millis(now))
 }
 

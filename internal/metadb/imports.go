@@ -203,12 +203,12 @@ func (db *DB) ClaimJob(ctx context.Context, owner string, now, until time.Time) 
 	return j, err == nil, err
 }
 
-// underLease runs an UPDATE of import_jobs whose last two parameters are the
-// lease's job and owner.
+// underLease runs an UPDATE of import_jobs or export_jobs whose last two parameters
+// are the lease's job and owner.
 func underLease(ctx context.Context, q interface {
 	ExecContext(context.Context, string, ...any) (sql.Result, error)
-}, l jobs.Lease, set string, args ...any) error {
-	done, err := q.ExecContext(ctx, "UPDATE import_jobs SET "+set+" WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'",
+}, table string, l jobs.Lease, set string, args ...any) error {
+	done, err := q.ExecContext(ctx, "UPDATE "+table+" SET "+set+" WHERE id = ? AND lease_owner = ? AND status = 'PROCESSING'",
 		append(args, l.Job, l.Owner)...)
 	if err != nil {
 		return err
@@ -225,7 +225,7 @@ func (db *DB) RenewLease(ctx context.Context, l jobs.Lease, until time.Time, p i
 	if err != nil {
 		return err
 	}
-	return underLease(ctx, db.write, l, "lease_until = ?, progress = ?", millis(until), string(text))
+	return underLease(ctx, db.write, "import_jobs", l, "lease_until = ?, progress = ?", millis(until), string(text))
 }
 
 // NoteRead is importer.Store's.
@@ -238,7 +238,7 @@ func (db *DB) NoteRead(ctx context.Context, l jobs.Lease, p importer.Progress, o
 		if err := tx.QueryRow("SELECT refused_object FROM import_jobs WHERE id = ?", l.Job).Scan(&previous); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		return underLease(ctx, tx, l, "progress = ?, refused_object = ?", string(text), object)
+		return underLease(ctx, tx, "import_jobs", l, "progress = ?, refused_object = ?", string(text), object)
 	})
 	return previous, err
 }
@@ -254,7 +254,7 @@ func (db *DB) RefusedObject(ctx context.Context, id string) (object string, err 
 
 // ReleaseLease is importer.Store's.
 func (db *DB) ReleaseLease(ctx context.Context, l jobs.Lease) error {
-	return underLease(ctx, db.write, l, "lease_owner = '', lease_until = 0")
+	return underLease(ctx, db.write, "import_jobs", l, "lease_owner = '', lease_until = 0")
 }
 
 // Publish is importer.Store's.
@@ -277,7 +277,7 @@ func finish(ctx context.Context, tx *sql.Tx, l jobs.Lease, status jobs.Status, r
 	if err != nil {
 		return err
 	}
-	return underLease(ctx, tx, l, "status = ?, error = ?, progress = ?, completed = ?, lease_owner = '', lease_until = 0",
+	return underLease(ctx, tx, "import_jobs", l, "status = ?, error = ?, progress = ?, completed = ?, lease_owner = '', lease_until = 0",
 		string(status), reason, string(text), millis(now))
 }
 
