@@ -9,6 +9,7 @@
   destination    VARCHAR NOT NULL,
   type           VARCHAR NOT NULL,
   time           BIGINT  NOT NULL,
+  arrived        BIGINT  NOT NULL,  -- when it was stored; greater in each transaction
   sent           BIGINT  NOT NULL,
   sender         VARCHAR NOT NULL,
   subject        VARCHAR NOT NULL,

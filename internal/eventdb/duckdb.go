@@ -35,6 +35,9 @@ type DuckDB struct {
 	memory   int64        // bytes
 	slice    int64        // events of a slice of mail, about
 
+	arriving sync.Mutex // held for a transaction
+	arrived  int64      // of the last one
+
 	requests chan request
 	closing  chan struct{} // closed by Close
 	closed   chan struct{} // closed when the writer has ended
@@ -173,6 +176,9 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	if err = d.isNew(ctx); err == nil {
 		_, err = d.db.ExecContext(ctx, schema)
 	}
+	if err == nil {
+		err = d.db.QueryRowContext(ctx, "SELECT coalesce(max(arrived), 0) FROM events").Scan(&d.arrived)
+	}
 	for i, table := range tables {
 		if err == nil {
 			d.message[i], err = d.messages.PrepareContext(ctx, messageQuery(table))
@@ -215,11 +221,12 @@ func (d *DuckDB) Close() error {
 	return err
 }
 
-// isNew refuses a store that was made before there were two tables: there was no
-// release then.
+// isNew refuses a store that was made before there were two tables, or times of
+// arrival: there was no release then.
 func (d *DuckDB) isNew(ctx context.Context) error {
 	var old int
-	err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'events'").Scan(&old)
+	err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'events' OR table_name IN ('"+mailTable+"', '"+recipientTable+
+		"') AND table_name NOT IN (SELECT table_name FROM duckdb_columns() WHERE column_name = 'arrived')").Scan(&old)
 	if err == nil && old > 0 {
 		err = errors.New("it was made by Sesame before its first release, in another form: move it away and begin anew")
 	}
@@ -327,7 +334,7 @@ func (d *DuckDB) write() {
 // store stores what requests want, in one transaction, and answers them. When that
 // fails, each has one of its own: it can be the fault of one of them.
 func (d *DuckDB) store(together []request) {
-	counts, err := d.writer.add(together)
+	counts, err := d.add(together)
 	if err != nil && len(together) > 1 {
 		for _, r := range together {
 			d.store([]request{r})
@@ -341,6 +348,21 @@ func (d *DuckDB) store(together []request) {
 			r.answer <- answer{counts[i], nil}
 		}
 	}
+}
+
+// add adds what requests want, under a time of arrival that no other has.
+func (d *DuckDB) add(together []request) (counts []int, err error) {
+	d.arriving.Lock()
+	defer d.arriving.Unlock()
+	d.arrived = max(d.arrived+1, time.Now().UnixMilli())
+	return d.writer.add(together, d.arrived)
+}
+
+// Settle is Store's.
+func (d *DuckDB) Settle(t time.Time) {
+	d.arriving.Lock() // what arrived by then is committed
+	defer d.arriving.Unlock()
+	d.arrived = max(d.arrived, t.UnixMilli())
 }
 
 // mostOfMessage is how many events of a message are read of each table, the oldest.
@@ -395,57 +417,6 @@ func (d *DuckDB) messageIn(ctx context.Context, table int, src events.Source, me
 		found = append(found, e)
 	}
 	return found, rows.Err()
-}
-
-// Walk is Store's.
-func (d *DuckDB) Walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error {
-	done, err := d.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	if err := d.walk(ctx, src, from, to, do); err != nil {
-		return fmt.Errorf("read events: %w%s", err, advice(err))
-	}
-	return nil
-}
-
-func (d *DuckDB) walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error {
-	var r *reader
-	select {
-	case r = <-d.readers:
-		defer func() { d.readers <- r }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for _, table := range tables {
-		err := r.read(ctx, "SELECT time, sent, multi, simulator, "+strings.Join(textColumns, ", ")+
-			" FROM "+table+" WHERE sent >= ? AND sent < ? AND account = ? AND region = ?", []any{from.UnixMilli(), to.UnixMilli(), src.Account, src.Region},
-			func(some rows) error { return some.events(do) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// events gives the rows of a walk to do.
-func (r rows) events(do func(*events.Event) error) error {
-	times, sent, multi, simulator := column[int64](r, 0), column[int64](r, 1), column[bool](r, 2), column[bool](r, 3)
-	var text [textCount][]duckText
-	for i := range text {
-		text[i] = r.texts(4 + i)
-	}
-	for i := range times {
-		e := events.Event{Time: time.UnixMilli(times[i]).UTC(), Sent: time.UnixMilli(sent[i]).UTC(), Multi: multi[i], Simulator: simulator[i]}
-		for column, to := range texts(&e) {
-			*to = strings.Clone(text[column][i].view())
-		}
-		if err := do(&e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // dropAtOnce is how much of the messages' send times one transaction drops, unless

@@ -39,7 +39,7 @@ var otherColumns = []struct {
 	kind mapping.Type
 }{
 	{"key", mapping.TypeUBigInt}, {"number", mapping.TypeBigInt}, {"time", mapping.TypeBigInt}, {"sent", mapping.TypeBigInt},
-	{"multi", mapping.TypeBoolean}, {"simulator", mapping.TypeBoolean}, {"recipient", mapping.TypeUBigInt},
+	{"multi", mapping.TypeBoolean}, {"simulator", mapping.TypeBoolean}, {"recipient", mapping.TypeUBigInt}, {"arrived", mapping.TypeBigInt},
 }
 
 // writer adds events. It speaks DuckDB's C interface and puts values straight into
@@ -127,9 +127,9 @@ type row struct {
 	request int
 }
 
-// add adds the events that are not there in one transaction, and says how many of
-// each request that were.
-func (w *writer) add(all []request) (counts []int, err error) {
+// add adds the events that are not there in one transaction, as arrived at that time,
+// and says how many of each request that were.
+func (w *writer) add(all []request, arrived int64) (counts []int, err error) {
 	rows := map[string][]row{} // of each table
 	there := map[uint64]bool{} // keys, and whether they are stored
 	for i, r := range all {
@@ -146,7 +146,7 @@ func (w *writer) add(all []request) (counts []int, err error) {
 	}
 	counts = make([]int, len(all))
 	for _, table := range tables {
-		if err := w.addRows(table, rows[table], there, counts); err != nil {
+		if err := w.addRows(table, rows[table], there, arrived, counts); err != nil {
 			return nil, errors.Join(err, w.exec("ROLLBACK"))
 		}
 	}
@@ -155,7 +155,7 @@ func (w *writer) add(all []request) (counts []int, err error) {
 
 // addRows adds the rows of one table that are not there, and counts them with their
 // requests.
-func (w *writer) addRows(table string, rows []row, there map[uint64]bool, counts []int) error {
+func (w *writer) addRows(table string, rows []row, there map[uint64]bool, arrived int64, counts []int) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (w *writer) addRows(table string, rows []row, there map[uint64]bool, counts
 			if size > cap(w.text) {
 				w.makeText(size)
 			}
-			w.put(r.event, r.key)
+			w.put(r.event, r.key, arrived)
 			counts[r.request]++
 		}
 		return w.flush(into)
@@ -322,7 +322,7 @@ func clean(s *string) string {
 }
 
 // put adds a row to the chunk.
-func (w *writer) put(e *events.Event, key uint64) {
+func (w *writer) put(e *events.Event, key uint64, arrived int64) {
 	for i, s := range texts(e) {
 		w.putText(i, clean(s))
 	}
@@ -333,6 +333,7 @@ func (w *writer) put(e *events.Event, key uint64) {
 	putValue(w, textCount+4, e.Multi)
 	putValue(w, textCount+5, e.Simulator)
 	putValue(w, textCount+6, recipient(e))
+	putValue(w, textCount+7, arrived)
 	w.rows++
 }
 

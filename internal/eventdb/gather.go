@@ -30,8 +30,8 @@ type gatherer struct {
 	strangers map[uint64]bool // recipients of whom only recipientTable knows
 }
 
-func newGatherer(q Mail, most, recipients int64) *gatherer {
-	return &gatherer{byHash: make(map[uint64]*Recipient, recipients), more: q.More, most: most, strangers: map[uint64]bool{}}
+func newGatherer(q Mail, most int64) *gatherer {
+	return &gatherer{byHash: make(map[uint64]*Recipient, min(most/crowded, sliceEvents)/4), more: q.More, most: most, strangers: map[uint64]bool{}}
 }
 
 // The columns that whole takes, and before which of them those are that later takes.
@@ -103,7 +103,7 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) error {
 			return bounced{g.word(&g.kinds, bounceType[i].view()), g.word(&g.subTypes, subType[i].view()), g.own(diagnostic[i].view())}
 		})
 	}
-	if g.most < math.MaxInt64 && g.text > textPerEvent*g.most {
+	if g.most < math.MaxInt64 && g.text > sliceText {
 		return errCrowded
 	}
 	return nil
@@ -166,9 +166,9 @@ func (g *gatherer) word(among *shared, view string) string {
 	return kept
 }
 
-// textPerEvent is how many bytes of text, for each event that it may have, a slice
-// may have before it is crowded: 128 MB in all. Mail mostly has a third of that.
-const textPerEvent = 160
+// sliceText is how many bytes of text a slice may have before it is crowded. Mail
+// mostly has a third of that.
+const sliceText = 128 << 20
 
 // typeOf gives a type that stays when the view is gone; "" for what does not count.
 func typeOf(view string) events.Type {

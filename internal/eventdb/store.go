@@ -35,10 +35,16 @@ type Store interface {
 	// reading them would take as long as everything else.
 	Message(ctx context.Context, src events.Source, messageID string) ([]events.Event, error)
 
-	// Walk calls do with each event of messages that were sent from from on and before
-	// to, whole, in any order, until do gives an error, which it returns. What is
-	// appended meanwhile may be left out. The event is the caller's.
-	Walk(ctx context.Context, src events.Source, from, to time.Time, do func(*events.Event) error) error
+	// Events calls do with each event of mail, whole, that of the newest mail first, of
+	// one moment in order of message id, address, time and type, until do gives an error,
+	// which it returns. What is appended meanwhile may be left out. Memory does not grow
+	// with the time asked for. The event is the caller's.
+	Events(ctx context.Context, src events.Source, q Mail, do func(*events.Event) error) error
+
+	// Settle divides what has arrived from what will: all events whose Arrived is t or
+	// before are there to be asked for when it returns, and those that come later, as long
+	// as the store is open, get a later one. t may not be after now.
+	Settle(t time.Time)
 
 	// Recipients calls do with each recipient of mail, the newest mail first, that of
 	// one moment in order of message id and address, until do gives an error, which it
@@ -63,13 +69,15 @@ type Store interface {
 	Close() error
 }
 
-// Mail says which mail Recipients is asked for.
+// Mail says which mail Recipients and Events are asked for.
 type Mail struct {
 	From, To time.Time // sent from From on and before To
+	// Only events that arrived after the one time and not after the other; zero for any.
+	ArrivedAfter, ArrivedUntil time.Time
 	// OneRecipient leaves out mail with several recipients and to SES's simulator,
 	// as SES does.
 	OneRecipient bool
-	More         bool // whether ConfigurationSet, Identity and Tags are filled in
+	More         bool // whether a Recipient's ConfigurationSet, Identity and Tags are filled in
 	// Read, unless nil, is told how far it is: that what becomes of mail from a time on
 	// was read, and is given to do next, and how many events more were read for it.
 	Read func(from time.Time, events int64)

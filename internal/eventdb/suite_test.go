@@ -31,6 +31,7 @@ func suite(t *testing.T, open func(t *testing.T) Store) {
 		{"a message's events come oldest first", orders},
 		{"a walk comes by all mail of a time", walks},
 		{"sources are kept apart", keepsApart},
+		{"arrivals are told apart", arrives},
 		{"each metric counts what it is defined to count", defines},
 		{"an open is counted on the day of the first", countsFirst},
 		{"filters", filters},
@@ -95,17 +96,21 @@ func told(e events.Event) events.Event {
 	return e
 }
 
-// walk gives what a walk comes by and is wanted.
+// walk gives what a walk comes by and is wanted, without the time of arrival.
 func walk(t *testing.T, s Store, src events.Source, from, to time.Time, wanted func(events.Event) bool) (all []events.Event) {
 	t.Helper()
-	err := s.Walk(t.Context(), src, from, to, func(e *events.Event) error {
+	err := s.Events(t.Context(), src, Mail{From: from, To: to}, func(e *events.Event) error {
+		if e.Arrived.IsZero() {
+			t.Fatalf("it has not arrived: %+v", e)
+		}
+		e.Arrived = time.Time{}
 		if wanted(*e) {
 			all = append(all, *e)
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("Walk: %v", err)
+		t.Fatalf("Events: %v", err)
 	}
 	return all
 }
@@ -224,7 +229,7 @@ func walks(t *testing.T, s Store) {
 		}
 	}
 	enough, n := errors.New("enough"), 0
-	err := s.Walk(t.Context(), source, start, start.AddDate(0, 0, 3), func(*events.Event) error {
+	err := s.Events(t.Context(), source, Mail{From: start, To: start.AddDate(0, 0, 3)}, func(*events.Event) error {
 		if n++; n == 2 {
 			return enough
 		}
@@ -232,6 +237,60 @@ func walks(t *testing.T, s Store) {
 	})
 	if !errors.Is(err, enough) || n != 2 {
 		t.Errorf("a walk that was ended came by %d events and gave %v", n, err)
+	}
+}
+
+// What arrives between two moments is given once, also by whoever asks while more
+// arrives.
+func arrives(t *testing.T, s Store) {
+	const batches = 60
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for g := range 3 {
+		all.Go(func() {
+			for i := range batches {
+				n := g*batches + i
+				add(t, s, 2, event(n, events.Send, start.Add(time.Duration(n)*time.Minute), nil), event(n, events.Open, start.Add(time.Duration(n)*time.Minute), nil))
+			}
+		})
+	}
+	go func() { all.Wait(); close(stop) }()
+	seen := map[uint64]int{}
+	read := func(after, until time.Time) {
+		s.Settle(until)
+		var last time.Time
+		err := s.Events(t.Context(), source, Mail{From: start.AddDate(0, 0, -1), To: start.AddDate(0, 0, 1), ArrivedAfter: after, ArrivedUntil: until}, func(e *events.Event) error {
+			if seen[e.Key()]++; !e.Arrived.After(after) || e.Arrived.After(until) || !last.IsZero() && e.Sent.After(last) {
+				t.Errorf("between %v and %v, after mail of %v: %+v", after, until, last, e)
+			}
+			last = e.Sent
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before time.Time
+	for going := true; going; {
+		select {
+		case <-stop:
+			going = false
+			time.Sleep(time.Second) // times of arrival may be ahead of the clock: a millisecond for each transaction
+		default:
+		}
+		until := time.Now().Truncate(time.Millisecond)
+		if until.After(before) {
+			read(before, until)
+			before = until
+		}
+	}
+	if len(seen) != 6*batches {
+		t.Errorf("%d events were read, want %d", len(seen), 6*batches)
+	}
+	for key, n := range seen {
+		if n != 1 {
+			t.Errorf("event %d was read %d times", key, n)
+		}
 	}
 }
 
@@ -363,7 +422,7 @@ func seesAcknowledged(t *testing.T, s Store) {
 func asksWhileClosing(t *testing.T, s Store) {
 	add(t, s, 1, event(1, events.Send, start, nil))
 	closed := make(chan error, 1)
-	err := s.Walk(t.Context(), source, start, start.AddDate(0, 0, 1), func(*events.Event) error {
+	err := s.Events(t.Context(), source, Mail{From: start, To: start.AddDate(0, 0, 1)}, func(*events.Event) error {
 		go func() { closed <- s.Close() }()
 		for {
 			if _, err := s.Message(t.Context(), source, messageID(start, 1)); err != nil {

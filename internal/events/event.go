@@ -73,6 +73,8 @@ type Event struct {
 	IP           string // of who opened or clicked; 256
 	FeedbackID   string // of a bounce or complaint; 256
 	Details      string // JSON object in order of names: whatever else SES said, in SES's places and names; 16,384
+
+	Arrived time.Time // when a store got it, as it says; zero before
 }
 
 // Key is made of what the event says, so that the same event, delivered again or

@@ -23,19 +23,33 @@ import (
 // Source is what an export is of, as SES v2's ExportSourceType spells it.
 type Source string
 
-// The sources of SES v2.
+// The sources of SES v2, and Sesame's own.
 const (
 	MessageInsights Source = "MESSAGE_INSIGHTS" // a row for each message and recipient
 	MetricsData     Source = "METRICS_DATA"     // a row for each value of dimensions
+	EmailEvents     Source = "EVENTS"           // a row for each event
 )
 
 // Format is a file's, as SES v2's DataFormat spells it.
 type Format string
 
-// The formats of SES v2.
+// The formats of SES v2, and Sesame's own.
 const (
-	CSV  Format = "CSV"
-	JSON Format = "JSON"
+	CSV       Format = "CSV"
+	JSON      Format = "JSON"
+	NDJSON    Format = "NDJSON"
+	StrictCSV Format = "STRICT_CSV" // as RFC 4180 has it
+	Parquet   Format = "PARQUET"
+)
+
+// Compression is how files are packed.
+type Compression string
+
+// The compressions. Those of a Parquet file are inside it.
+const (
+	Plain Compression = ""
+	Gzip  Compression = "GZIP"
+	Zstd  Compression = "ZSTD"
 )
 
 // What can be wrong. A Store gives ErrNotFound and ErrTooMany too.
@@ -49,37 +63,55 @@ type EndedError struct{ Status jobs.Status }
 
 func (e *EndedError) Error() string { return "the export job has ended as " + string(e.Status) }
 
-// Order is what a job is to export: either Insights or Metrics is set.
+// Order is what a job is to export: one of Insights, Events and Metrics is set.
 type Order struct {
-	Insights *Insights `json:",omitempty"`
-	Metrics  *Metrics  `json:",omitempty"`
-	Format   Format
+	Insights *Mail    `json:",omitempty"` // what became of messages, newest first
+	Events   *Mail    `json:",omitempty"` // all that happened, the newest messages first
+	Metrics  *Metrics `json:",omitempty"`
+
+	Format      Format
+	Compression Compression `json:",omitempty"`
+	RowsPerFile int64       `json:",omitempty"` // 0 for one file of all
+	Destination string      `json:",omitempty"` // "s3://bucket/prefix/", where the files go too; "" for none
+	Schedule    string      `json:",omitempty"` // the name of the schedule whose run it is
 }
 
 // Source is what the order is of.
 func (o Order) Source() Source {
-	if o.Insights != nil {
+	switch {
+	case o.Insights != nil:
 		return MessageInsights
+	case o.Events != nil:
+		return EmailEvents
 	}
 	return MetricsData
 }
 
-// Insights asks for what became of messages, newest first.
-type Insights struct {
+// Mail asks for messages, or for their events.
+type Mail struct {
 	Start, End       time.Time // of sending, both inclusive
 	Include, Exclude Filters
-	MaxResults       int64 // rows
+	MaxResults       int64    // rows
+	Columns          []string `json:",omitempty"` // their names; none for the usual ones
+	// Of Events only: those that the store got after the one time and not after the
+	// other, unless these are zero.
+	ArrivedAfter, ArrivedUntil time.Time
 }
 
 // Filters are values of which one must be met, of each kind that has any. From,
-// Destination and Subject may begin and end with * for anything; \* and \\ stand for
-// * and \.
+// Destination, Subject, Diagnostic and values of Tags may begin and end with * for
+// anything; \* and \\ stand for * and \.
 type Filters struct {
-	From, Destination, Subject []string `json:",omitempty"`
-	ISP                        []string `json:",omitempty"`
-	LastDelivery               []string `json:",omitempty"` // as SES v2's DeliveryEventType spells it
-	LastEngagement             []string `json:",omitempty"` // "OPEN", "CLICK"
-	Tenant                     []string `json:",omitempty"` // met by no mail: SES's events do not say of which tenant they are
+	From, Destination, Subject []string            `json:",omitempty"`
+	ISP                        []string            `json:",omitempty"`
+	LastDelivery               []string            `json:",omitempty"` // of Insights: as SES v2's DeliveryEventType spells it
+	LastEngagement             []string            `json:",omitempty"` // of Insights: "OPEN", "CLICK"
+	Tenant                     []string            `json:",omitempty"` // met by no mail: SES's events do not say of which tenant they are
+	EventType                  []string            `json:",omitempty"` // of Events: as SES v2's EventType spells it
+	ConfigurationSet, Identity []string            `json:",omitempty"`
+	BounceSubType              []string            `json:",omitempty"` // of bounces: "MAILBOX_FULL"
+	Diagnostic                 []string            `json:",omitempty"` // what a mail server said
+	Tags                       map[string][]string `json:",omitempty"` // message tags: each name must have one of its values
 }
 
 // Metrics asks for counts over a time.
@@ -106,7 +138,7 @@ type Job struct {
 	Progress           Progress
 	Error              string // why the job failed
 
-	File File // zero before the job is COMPLETED, and when the file is kept no more
+	Files []File // none before the job is COMPLETED, and when they are kept no more
 }
 
 // Progress is what a job has done.
@@ -116,11 +148,12 @@ type Progress struct {
 	Exported  int64   // rows that were written
 }
 
-// File is what a job has written.
+// File is what a job has written, or a part of it.
 type File struct {
 	Object string // its key in the object store
-	Name   string // as it is offered
+	Name   string // as it is offered; no two of a job have the same
 	Size   int64  // bytes
+	Rows   int64
 	CRC32C string // base64, as S3 gives it
 }
 
@@ -139,10 +172,11 @@ type Store interface {
 	// CancelExport makes a PROCESSING job CANCELLED, whoever works on it. ErrNotFound,
 	// *EndedError.
 	CancelExport(ctx context.Context, o events.Source, id string, now time.Time) error
-	// ExportFile gives the file of a job, whoever owns it. ErrNotFound when there is none.
-	ExportFile(ctx context.Context, id string) (File, error)
+	// ExportFile gives the file of a job that has that name, whoever owns it. ErrNotFound
+	// when there is none.
+	ExportFile(ctx context.Context, id, name string) (File, error)
 	// ExportObjectNeeded says whether an object, of a key that begins with the id of
-	// its job, is a job's file.
+	// its job, is one of the job's files.
 	ExportObjectNeeded(ctx context.Context, id, object string) (bool, error)
 
 	// ClaimExport gives a PROCESSING job that has no live lease, and leases it to
@@ -154,7 +188,7 @@ type Store interface {
 	// ReleaseExport gives the job back as it stands.
 	ReleaseExport(ctx context.Context, l jobs.Lease) error
 	// FinishExport ends the job.
-	FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, f File, now time.Time) error
+	FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, files []File, now time.Time) error
 	// RetireExports takes the files from at most n jobs that ended before a time, and
 	// gives the objects' keys.
 	RetireExports(ctx context.Context, before time.Time, n int) (objects []string, err error)
@@ -174,5 +208,6 @@ type Objects interface {
 // Events is what is exported; eventdb.Store's methods are the contract.
 type Events interface {
 	Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error
+	Events(ctx context.Context, src events.Source, q eventdb.Mail, do func(*events.Event) error) error
 	Groups(ctx context.Context, src events.Source, q eventdb.GroupQuery) ([]eventdb.Group, error)
 }

@@ -40,7 +40,7 @@ func event(id, to string, kind events.Type, sent time.Time, after time.Duration,
 }
 
 func insights(format exporter.Format) exporter.Order {
-	return exporter.Order{Format: format, Insights: &exporter.Insights{Start: start, End: start.AddDate(0, 1, 0), MaxResults: 1000}}
+	return exporter.Order{Format: format, Insights: &exporter.Mail{Start: start, End: start.AddDate(0, 1, 0), MaxResults: 1000}}
 }
 
 // The files of the service, to the byte.
@@ -67,11 +67,11 @@ and Ünïcode","PERMANENT_BOUNCE","","2026-10-21 01:02:06.123 UTC","","NO_EMAIL"
 		t.Error(d)
 	}
 	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(got), crc32.MakeTable(crc32.Castagnoli)))
-	if j.File.Size != int64(len(got)) || j.File.CRC32C != base64.StdEncoding.EncodeToString(sum) || j.Progress.Exported != 3 || j.Progress.Processed != 5 || j.Progress.Share != 1 {
+	if j.Files[0].Size != int64(len(got)) || j.Files[0].CRC32C != base64.StdEncoding.EncodeToString(sum) || j.Progress.Exported != 3 || j.Progress.Processed != 5 || j.Progress.Share != 1 {
 		t.Errorf("%+v", j)
 	}
-	if digest := sha256.Sum256([]byte(j.ID)); j.File.Name != "20261201_000000_"+hex.EncodeToString(digest[:5])+".csv" {
-		t.Errorf("the file is called %s", j.File.Name)
+	if digest := sha256.Sum256([]byte(j.ID)); j.Files[0].Name != "20261201_000000_"+hex.EncodeToString(digest[:5])+".csv" {
+		t.Errorf("the file is called %s", j.Files[0].Name)
 	}
 	j, got = w.export(insights(exporter.JSON))
 	want = `[
@@ -83,8 +83,8 @@ and Ünïcode","PERMANENT_BOUNCE","","2026-10-21 01:02:06.123 UTC","","NO_EMAIL"
 	if d := diff.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if !json.Valid([]byte(got)) || !strings.HasSuffix(j.File.Name, ".json") {
-		t.Errorf("%s is no JSON", j.File.Name)
+	if !json.Valid([]byte(got)) || !strings.HasSuffix(j.Files[0].Name, ".json") {
+		t.Errorf("%s is no JSON", j.Files[0].Name)
 	}
 	none := insights(exporter.JSON)
 	none.Insights.Include.Subject = []string{"nobody has it"}
@@ -136,8 +136,8 @@ func TestMetricsFiles(t *testing.T) {
 		if d := diff.Diff(c.want, got); d != "" {
 			t.Errorf("%s:\n%s", c.name, d)
 		}
-		if !strings.HasPrefix(j.File.Name, "ses-metrics-20261201_000000-"+j.ID+".") {
-			t.Errorf("%s: the file is called %s", c.name, j.File.Name)
+		if !strings.HasPrefix(j.Files[0].Name, "ses-metrics-20261201_000000-"+j.ID+".") {
+			t.Errorf("%s: the file is called %s", c.name, j.Files[0].Name)
 		}
 	}
 	_, got := w.export(metricsOrder(exporter.CSV, map[string][]string{"ISP": {"*"}}, sends))
@@ -234,7 +234,7 @@ func TestInsightsModel(t *testing.T) {
 }
 
 // plainly is what the page says, in plain Go.
-func plainly(all []events.Event, q exporter.Insights) (rows [][]string) {
+func plainly(all []events.Event, q exporter.Mail) (rows [][]string) {
 	type recipient struct{ id, to string }
 	of := map[recipient][]events.Event{}
 	for _, e := range all {
@@ -397,7 +397,7 @@ func TestCutOff(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if j.Status != jobs.Completed || w.content(j.File.Object) != want {
+		if j.Status != jobs.Completed || w.content(j.Files[0].Object) != want {
 			t.Fatalf("%+v: not the same file", j)
 		}
 	}
@@ -453,7 +453,7 @@ func TestCancelAtWork(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it is worked on for ten seconds after it was cancelled") // all of it takes twenty
 	}
-	if j, err := w.Get(ctx, src, id); err != nil || j.Status != jobs.Cancelled || j.File.Object != "" || len(w.objects()) != 0 {
+	if j, err := w.Get(ctx, src, id); err != nil || j.Status != jobs.Cancelled || len(j.Files) != 0 || len(w.objects()) != 0 {
 		t.Errorf("%+v, %v, files %v", j, err, w.objects())
 	}
 }

@@ -81,9 +81,10 @@ func (s *Service) Cancel(ctx context.Context, src events.Source, id string) erro
 	return s.Store.CancelExport(ctx, src, id, s.Now())
 }
 
-// File gives the file of a job, whoever owns it. ErrNotFound when there is none.
-func (s *Service) File(ctx context.Context, id string) (File, error) {
-	return s.Store.ExportFile(ctx, id)
+// File gives the file of a job that has that name, whoever owns it. ErrNotFound when
+// there is none.
+func (s *Service) File(ctx context.Context, id, name string) (File, error) {
+	return s.Store.ExportFile(ctx, id, name)
 }
 
 // Claim takes the next job that waits: the jobs.Runner's Claim.
@@ -106,9 +107,9 @@ type run struct {
 	job   Job
 	lease jobs.Lease
 
-	mu   sync.Mutex // guards did
-	did  Progress
-	file File
+	mu    sync.Mutex // guards did
+	did   Progress
+	files []File
 }
 
 func (r *run) note(p Progress) {
@@ -159,28 +160,27 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		r.discard()
 	}
 	// The work is done, so its end is noted even if the server stops meanwhile.
-	if err := s.Store.FinishExport(context.WithoutCancel(ctx), lease, status, reason, r.shown(), r.file, s.Now()); err != nil {
+	if err := s.Store.FinishExport(context.WithoutCancel(ctx), lease, status, reason, r.shown(), r.files, s.Now()); err != nil {
 		// A job that keeps its state is worked on again when the lease has run out. A
 		// commit can succeed and report an error, so the file may be needed.
 		log.Info("the end of an export could not be noted", "error", err)
 		r.discard()
 		return
 	}
-	log.Info("export ended", "status", status, "examined", r.did.Processed, "rows", r.did.Exported, "bytes", r.file.Size, "seconds", s.Now().Sub(start).Seconds())
+	log.Info("export ended", "status", status, "examined", r.did.Processed, "rows", r.did.Exported, "files", len(r.files), "seconds", s.Now().Sub(start).Seconds())
 }
 
-// discard removes the file unless the job has it.
+// discard removes the files unless the job has them.
 func (r *run) discard() {
-	if r.file.Object == "" {
-		return
+	for _, f := range r.files {
+		if needed, err := r.Store.ExportObjectNeeded(context.Background(), r.job.ID, f.Object); err != nil || needed {
+			return // Sweep looks again
+		}
+		if err := r.Objects.Delete(context.Background(), f.Object); err != nil {
+			r.Log.Warn("delete a file that is not needed any more", "object", f.Object, "error", err)
+		}
 	}
-	if needed, err := r.Store.ExportObjectNeeded(context.Background(), r.job.ID, r.file.Object); err != nil || needed {
-		return // Sweep looks again
-	}
-	if err := r.Objects.Delete(context.Background(), r.file.Object); err != nil {
-		r.Log.Warn("delete a file that is not needed any more", "object", r.file.Object, "error", err)
-	}
-	r.file = File{}
+	r.files = nil
 }
 
 // write writes the job's file. It is durable when write returns nil, and there is
@@ -211,7 +211,7 @@ func (r *run) write(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("write the file: %w", err), r.Objects.Delete(context.WithoutCancel(ctx), object))
 	}
 	r.note(p)
-	r.file = File{Object: object, Name: r.name(object), Size: size, CRC32C: base64.StdEncoding.EncodeToString(sum.Sum(nil))}
+	r.files = []File{{Object: object, Name: r.name(), Size: size, Rows: p.Exported, CRC32C: base64.StdEncoding.EncodeToString(sum.Sum(nil))}}
 	return nil
 }
 
@@ -229,7 +229,7 @@ func (r *run) rows(ctx context.Context, w io.Writer) (p Progress, err error) {
 }
 
 // name is what the service would call the file.
-func (r *run) name(object string) string {
+func (r *run) name() string {
 	at := r.job.Created.UTC().Format("20060102_150405")
 	extension := "." + strings.ToLower(string(r.job.Order.Format))
 	if r.job.Order.Metrics != nil {

@@ -35,10 +35,10 @@ func TestNoRoom(t *testing.T) {
 		t.Fatal("no work", err)
 	}
 	j, err := w.Get(ctx, src, id)
-	if err != nil || j.Status != jobs.Failed || !strings.Contains(j.Error, "no room left on its disk") || j.File != (exporter.File{}) {
+	if err != nil || j.Status != jobs.Failed || !strings.Contains(j.Error, "no room left on its disk") || len(j.Files) != 0 {
 		t.Errorf("%+v, %v", j, err)
 	}
-	if _, err := w.File(ctx, id); !errors.Is(err, exporter.ErrNotFound) {
+	if _, err := w.File(ctx, id, "any"); !errors.Is(err, exporter.ErrNotFound) {
 		t.Errorf("it has a file: %v", err)
 	}
 }
@@ -63,7 +63,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("after %v there are %v, %v", c.after, w.objects(), err)
 		}
 	}
-	w.content(j.File.Object)
+	w.content(j.Files[0].Object)
 }
 
 // Like SES, mail with several recipients and to the simulator is left out, and what

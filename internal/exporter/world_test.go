@@ -102,7 +102,7 @@ func (w *world) export(o exporter.Order) (exporter.Job, string) {
 	if err != nil || j.Status != jobs.Completed {
 		w.t.Fatalf("%+v, %v", j, err)
 	}
-	return j, w.content(j.File.Object)
+	return j, w.content(j.Files[0].Object)
 }
 
 func (w *world) content(object string) string {

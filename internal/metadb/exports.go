@@ -36,13 +36,12 @@ func (db *DB) AddExport(ctx context.Context, j exporter.Job, limit int) error {
 	})
 }
 
-const exportColumns = "n, account, region, id, what, status, created, completed, progress, error, object, name, size, crc32c"
+const exportColumns = "n, account, region, id, what, status, created, completed, progress, error, files"
 
 func scanExport(row interface{ Scan(...any) error }) (j exporter.Job, n int64, err error) {
 	var created, completed int64
-	var what, progress string
-	err = row.Scan(&n, &j.Owner.Account, &j.Owner.Region, &j.ID, &what, &j.Status, &created, &completed, &progress, &j.Error,
-		&j.File.Object, &j.File.Name, &j.File.Size, &j.File.CRC32C)
+	var what, progress, files string
+	err = row.Scan(&n, &j.Owner.Account, &j.Owner.Region, &j.ID, &what, &j.Status, &created, &completed, &progress, &j.Error, &files)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = exporter.ErrNotFound
 	}
@@ -50,7 +49,7 @@ func scanExport(row interface{ Scan(...any) error }) (j exporter.Job, n int64, e
 		return exporter.Job{}, 0, err
 	}
 	j.Created, j.Completed = fromMillis(created), fromMillis(completed)
-	return j, n, errors.Join(json.Unmarshal([]byte(what), &j.Order), json.Unmarshal([]byte(progress), &j.Progress))
+	return j, n, errors.Join(json.Unmarshal([]byte(what), &j.Order), json.Unmarshal([]byte(progress), &j.Progress), json.Unmarshal([]byte(files), &j.Files))
 }
 
 const ownedExport = "SELECT " + exportColumns + " FROM export_jobs WHERE account = ? AND region = ? AND id = ?"
@@ -102,17 +101,22 @@ func (db *DB) CancelExport(ctx context.Context, o events.Source, id string, now 
 }
 
 // ExportFile is exporter.Store's.
-func (db *DB) ExportFile(ctx context.Context, id string) (f exporter.File, err error) {
-	err = db.read.QueryRowContext(ctx, "SELECT object, name, size, crc32c FROM export_jobs WHERE id = ? AND object <> ''", id).Scan(&f.Object, &f.Name, &f.Size, &f.CRC32C)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = exporter.ErrNotFound
+func (db *DB) ExportFile(ctx context.Context, id, name string) (exporter.File, error) {
+	j, _, err := scanExport(db.read.QueryRowContext(ctx, "SELECT "+exportColumns+" FROM export_jobs WHERE id = ?", id))
+	if err != nil {
+		return exporter.File{}, err
 	}
-	return f, err
+	for _, f := range j.Files {
+		if f.Name == name {
+			return f, nil
+		}
+	}
+	return exporter.File{}, exporter.ErrNotFound
 }
 
 // ExportObjectNeeded is exporter.Store's.
 func (db *DB) ExportObjectNeeded(ctx context.Context, id, object string) (needed bool, err error) {
-	err = db.read.QueryRowContext(ctx, "SELECT count(*) FROM export_jobs WHERE id = ? AND object = ?", id, object).Scan(&needed)
+	err = db.read.QueryRowContext(ctx, "SELECT count(*) FROM export_jobs AS j, json_each(j.files) AS f WHERE j.id = ? AND f.value ->> 'Object' = ?", id, object).Scan(&needed)
 	return needed, err
 }
 
@@ -152,19 +156,23 @@ func (db *DB) ReleaseExport(ctx context.Context, l jobs.Lease) error {
 }
 
 // FinishExport is exporter.Store's.
-func (db *DB) FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p exporter.Progress, f exporter.File, now time.Time) error {
+func (db *DB) FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p exporter.Progress, files []exporter.File, now time.Time) error {
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	return underLease(ctx, db.write, "export_jobs", l, "status = ?, error = ?, progress = ?, object = ?, name = ?, size = ?, crc32c = ?, completed = ?, lease_owner = '', lease_until = 0",
-		string(status), reason, string(text), f.Object, f.Name, f.Size, f.CRC32C, millis(now))
+	list, err := json.Marshal(files)
+	if err != nil {
+		return err
+	}
+	return underLease(ctx, db.write, "export_jobs", l, "status = ?, error = ?, progress = ?, files = ?, completed = ?, lease_owner = '', lease_until = 0",
+		string(status), reason, string(text), string(list), millis(now))
 }
 
 // RetireExports is exporter.Store's.
 func (db *DB) RetireExports(ctx context.Context, before time.Time, limit int) (objects []string, err error) {
 	err = db.tx(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.Query("SELECT n, object FROM export_jobs WHERE object <> '' AND completed < ? ORDER BY completed LIMIT ?", millis(before), limit)
+		rows, err := tx.Query("SELECT n, files FROM export_jobs WHERE files <> 'null' AND completed < ? ORDER BY completed LIMIT ?", millis(before), limit)
 		if err != nil {
 			return err
 		}
@@ -172,17 +180,24 @@ func (db *DB) RetireExports(ctx context.Context, before time.Time, limit int) (o
 		var found []int64
 		for rows.Next() {
 			var n int64
-			var object string
-			if err := rows.Scan(&n, &object); err != nil {
+			var text string
+			var files []exporter.File
+			if err := rows.Scan(&n, &text); err != nil {
 				return err
 			}
-			found, objects = append(found, n), append(objects, object)
+			if err := json.Unmarshal([]byte(text), &files); err != nil {
+				return err
+			}
+			found = append(found, n)
+			for _, f := range files {
+				objects = append(objects, f.Object)
+			}
 		}
 		if err := rows.Err(); err != nil {
 			return err
 		}
 		for _, n := range found {
-			if _, err := tx.Exec("UPDATE export_jobs SET object = '' WHERE n = ?", n); err != nil {
+			if _, err := tx.Exec("UPDATE export_jobs SET files = 'null' WHERE n = ?", n); err != nil {
 				return err
 			}
 		}

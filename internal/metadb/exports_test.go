@@ -18,7 +18,7 @@ var exportOwner = events.Source{Account: "111122223333", Region: "us-east-1"}
 func exportJob(n int, o events.Source) exporter.Job {
 	return exporter.Job{
 		Owner: o, ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", n), Status: jobs.Processing, Created: start.Add(time.Duration(n) * time.Second),
-		Order: exporter.Order{Format: exporter.CSV, Insights: &exporter.Insights{
+		Order: exporter.Order{Format: exporter.CSV, Insights: &exporter.Mail{
 			Start: start.AddDate(0, 0, -7), End: start, MaxResults: 10, Include: exporter.Filters{Subject: []string{`*\**`}}, Exclude: exporter.Filters{ISP: []string{"Gmail"}},
 		}},
 	}
@@ -147,18 +147,18 @@ func worksExports(f *fixture) {
 		lease = newLease
 	}
 	file := exporter.File{Object: "exports/" + first.ID + "-1", Name: "x.csv", Size: 9, CRC32C: "AAAAAA=="}
-	if _, err := f.ExportFile(f.ctx, first.ID); !errors.Is(err, exporter.ErrNotFound) {
+	if _, err := f.ExportFile(f.ctx, first.ID, file.Name); !errors.Is(err, exporter.ErrNotFound) {
 		f.Errorf("the file of a job that runs: %v", err)
 	}
 	f.now = f.now.Add(time.Second)
-	if err := f.FinishExport(f.ctx, lease, jobs.Completed, "", p, file, f.now); err != nil {
+	if err := f.FinishExport(f.ctx, lease, jobs.Completed, "", p, []exporter.File{file}, f.now); err != nil {
 		f.Fatal(err)
 	}
-	first.Status, first.File, first.Completed = jobs.Completed, file, f.now
+	first.Status, first.Files, first.Completed = jobs.Completed, []exporter.File{file}, f.now
 	f.isExport(first)
 	f.reopen()
 	f.isExport(first)
-	if got, err := f.ExportFile(f.ctx, first.ID); err != nil || got != file {
+	if got, err := f.ExportFile(f.ctx, first.ID, file.Name); err != nil || got != file {
 		f.Errorf("%+v, %v", got, err)
 	}
 	for object, want := range map[string]bool{file.Object: true, "exports/" + first.ID + "-2": false} {
@@ -170,7 +170,7 @@ func worksExports(f *fixture) {
 	if err := f.CancelExport(f.ctx, exportOwner, first.ID, f.now); !errors.As(err, &ended) || ended.Status != jobs.Completed {
 		f.Errorf("cancelled after its end: %v", err)
 	}
-	if err := f.FinishExport(f.ctx, lease, jobs.Failed, "x", p, file, f.now); !errors.Is(err, jobs.ErrLeaseLost) {
+	if err := f.FinishExport(f.ctx, lease, jobs.Failed, "x", p, []exporter.File{file}, f.now); !errors.Is(err, jobs.ErrLeaseLost) {
 		f.Errorf("ended twice: %v", err)
 	}
 	if err := f.CancelExport(f.ctx, other, second.ID, f.now); err != nil {
@@ -185,7 +185,7 @@ func worksExports(f *fixture) {
 	if objects, err := f.RetireExports(f.ctx, f.now.Add(time.Millisecond), 10); err != nil || !slices.Equal(objects, []string{file.Object}) {
 		f.Errorf("retired: %v, %v", objects, err)
 	}
-	if _, err := f.ExportFile(f.ctx, first.ID); !errors.Is(err, exporter.ErrNotFound) {
+	if _, err := f.ExportFile(f.ctx, first.ID, file.Name); !errors.Is(err, exporter.ErrNotFound) {
 		f.Errorf("the file of a retired job: %v", err)
 	}
 }

@@ -38,7 +38,7 @@ var (
 var schema string
 
 // schemaVersion is the user_version of a file with this schema.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // Open opens the file at path and makes it if need be.
 func Open(ctx context.Context, path string) (*DB, error) {

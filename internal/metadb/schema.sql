@@ -115,13 +115,10 @@ CREATE TABLE export_jobs (
   completed  INTEGER NOT NULL DEFAULT 0,
   progress   TEXT NOT NULL DEFAULT '{}',        -- JSON: exporter.Progress
   error      TEXT NOT NULL DEFAULT '',
-  object     TEXT NOT NULL DEFAULT '',          -- the file
-  name       TEXT NOT NULL DEFAULT '',
-  size       INTEGER NOT NULL DEFAULT 0,
-  crc32c     TEXT NOT NULL DEFAULT '',          -- base64
+  files      TEXT NOT NULL DEFAULT 'null',      -- JSON: exporter.File of each
   lease_owner TEXT NOT NULL DEFAULT '',
   lease_until INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX export_jobs_by_owner ON export_jobs (account, region, n);
 CREATE INDEX export_jobs_to_do ON export_jobs (account, lease_until) WHERE status = 'PROCESSING';
-CREATE INDEX export_jobs_to_retire ON export_jobs (completed) WHERE object <> '';
+CREATE INDEX export_jobs_to_retire ON export_jobs (completed) WHERE files <> 'null';

@@ -142,8 +142,8 @@ func TestOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []struct{ path, want string }{
-		{earlier, "version 1 and this Sesame knows 4: start the Sesame that wrote it"},
-		{later, "version 5 and this Sesame knows 4: start the Sesame that wrote it"},
+		{earlier, "version 1 and this Sesame knows 5: start the Sesame that wrote it"},
+		{later, "version 6 and this Sesame knows 5: start the Sesame that wrote it"},
 		{text, "not a database"},
 		{filepath.Join(dir, "none", "x.db"), "unable to open"},
 	} {

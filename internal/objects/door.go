@@ -49,8 +49,8 @@ type Door struct {
 	}
 	// Refused is importer.Service's.
 	Refused func(ctx context.Context, jobID string) (io.ReadCloser, error)
-	// Exported gives the file of an export job. exporter.ErrNotFound.
-	Exported func(ctx context.Context, jobID string) (exporter.File, io.ReadSeekCloser, error)
+	// Exported gives a file of an export job by its name. exporter.ErrNotFound.
+	Exported func(ctx context.Context, jobID, file string) (exporter.File, io.ReadSeekCloser, error)
 	// Members calls do for every member of an account's list as it is shown, in order
 	// of key; address is do's until it returns. An error of do's ends it and is
 	// given. found is false, and do not called, when there is no such list.

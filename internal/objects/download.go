@@ -126,8 +126,8 @@ func (d *Door) send(out *body, r *http.Request) (what, key string, err error) {
 		return what, "", &refusal{Status: http.StatusServiceUnavailable, Code: "SlowDown", Message: "As many downloads as may run at once are running. Try again."}
 	}
 	if named, ofExport := strings.CutPrefix(r.URL.Path, exports); ofExport {
-		job, _, _ := strings.Cut(named, "/") // signed as ExportURL made it
-		return what, job, d.sendExport(r, out, job)
+		job, file, _ := strings.Cut(named, "/") // signed as ExportURL made it
+		return what, job, d.sendExport(r, out, job, file)
 	}
 	if !ofList {
 		return what, job, d.sendRefused(r, out, job)
@@ -155,8 +155,8 @@ func (d *Door) sendRefused(r *http.Request, out *body, jobID string) error {
 }
 
 // sendExport sends the file of an export job, or the ranges of it that are asked for.
-func (d *Door) sendExport(r *http.Request, out *body, jobID string) error {
-	f, content, err := d.Exported(r.Context(), jobID)
+func (d *Door) sendExport(r *http.Request, out *body, jobID, file string) error {
+	f, content, err := d.Exported(r.Context(), jobID, file)
 	if errors.Is(err, exporter.ErrNotFound) {
 		return &refusal{Status: http.StatusNotFound, Code: "NoSuchKey", Message: "The export job has no file, or it was kept for as long as it is."}
 	}

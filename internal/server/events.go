@@ -92,10 +92,10 @@ func readMXTable(path string) (events.MXTable, error) {
 	return events.ReadMXTable(string(text))
 }
 
-// exported opens the file of an export job.
-func exported(exports *exporter.Service, files *blobs.Folder) func(context.Context, string) (exporter.File, io.ReadSeekCloser, error) {
-	return func(ctx context.Context, job string) (exporter.File, io.ReadSeekCloser, error) {
-		f, err := exports.File(ctx, job)
+// exported opens a file of an export job.
+func exported(exports *exporter.Service, files *blobs.Folder) func(ctx context.Context, job, file string) (exporter.File, io.ReadSeekCloser, error) {
+	return func(ctx context.Context, job, file string) (exporter.File, io.ReadSeekCloser, error) {
+		f, err := exports.File(ctx, job, file)
 		if err != nil {
 			return f, nil, err
 		}

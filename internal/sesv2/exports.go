@@ -83,8 +83,8 @@ func (a *API) createExportJob(ctx context.Context, c wire.Caller, in *createExpo
 	return &createExportJobOutput{&id}, nil
 }
 
-func (a *API) insightsOrder(in *messageInsightsDataSource) (*exporter.Insights, error) {
-	order := &exporter.Insights{
+func (a *API) insightsOrder(in *messageInsightsDataSource) (*exporter.Mail, error) {
+	order := &exporter.Mail{
 		Start: *in.StartDate, End: *in.EndDate, Include: filters(in.Include), Exclude: filters(in.Exclude), MaxResults: usualResults,
 	}
 	if in.MaxResults != nil {
@@ -160,8 +160,8 @@ func (a *API) getExportJob(ctx context.Context, c wire.Caller, in *getExportJobI
 		JobId: &j.ID, ExportSourceType: &source, JobStatus: &status, CreatedTimestamp: &j.Created, CompletedTimestamp: known(j.Completed),
 		ExportDestination: &exportDestinationOutput{DataFormat: string(j.Order.Format)}, ExportDataSource: dataSource(j.Order),
 	}
-	if j.File.Object != "" {
-		url := a.ExportURL(j.ID, j.File.Name, a.Now())
+	if len(j.Files) > 0 {
+		url := a.ExportURL(j.ID, j.Files[0].Name, a.Now())
 		out.ExportDestination.S3Url = &url
 	}
 	if j.Error != "" {
