@@ -130,7 +130,7 @@ func TestOpen(t *testing.T) {
 	}
 
 	earlier, later := filepath.Join(dir, "earlier.db"), filepath.Join(dir, "later.db")
-	for path, version := range map[string]int{earlier: 1, later: 5} {
+	for path, version := range map[string]int{earlier: 1, later: 6} {
 		db := openAt(t, path)
 		if _, err := db.write.Exec(fmt.Sprint("PRAGMA user_version = ", version)); err != nil {
 			t.Fatal(err)
