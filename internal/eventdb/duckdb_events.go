@@ -29,7 +29,14 @@ func (d *DuckDB) Events(ctx context.Context, src events.Source, q Mail, do func(
 			return cmp.Or(b.Sent.Compare(a.Sent), strings.Compare(a.MessageID, b.MessageID), strings.Compare(a.Destination, b.Destination),
 				a.Time.Compare(b.Time), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Key(), b.Key()))
 		})
-		return func() error { return each(s.all, do) }, int64(len(s.all)), nil
+		return func() error {
+			for _, e := range s.all {
+				if err := do(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, int64(len(s.all)), nil
 	}})
 	if err != nil {
 		return fmt.Errorf("read events: %w%s", err, advice(err))

@@ -15,10 +15,10 @@ import (
 const (
 	// sliceEvents is about how many events a slice of send time has. Its recipients are
 	// in memory, about 400 bytes each, and of readers' slices and one more at once.
-	sliceEvents = 200_000
+	sliceEvents = 150_000
 	// crowded is how many times that a slice may turn out to have before it is halved:
 	// mail comes in bursts. Of one millisecond there may be more.
-	crowded = 4
+	crowded = 2
 	// firstSlice is how much time the first one has. From then on it is known about how
 	// much mail there is.
 	firstSlice = hour
@@ -32,6 +32,7 @@ type slice struct {
 	from, to int64        // milliseconds
 	give     func() error // gives it to whoever asked
 	events   int64        // that were read
+	examined int64        // that there were
 	err      error
 }
 
@@ -39,8 +40,10 @@ type slice struct {
 type mailWalk struct {
 	*DuckDB
 	q     Mail
-	where string // of which rows it is asked; behind it come the args, behind those of the send time
+	where string // of which rows it is asked, and its args, behind those of the send time
 	args  []any
+	every string // the same without Mail.Only, and how many of the args are its; "" when that is all
+	first int
 	slice int64 // events of a slice, about
 	// readSlice reads a slice. Of more events than most, errCrowded.
 	readSlice func(ctx context.Context, r *reader, where string, args []any, most int64) (give func() error, events int64, err error)
@@ -64,9 +67,39 @@ func (d *DuckDB) walk(ctx context.Context, src events.Source, w mailWalk) error 
 	if !w.q.ArrivedUntil.IsZero() {
 		w.where, w.args = w.where+" AND arrived <= ?", append(w.args, w.q.ArrivedUntil.UnixMilli())
 	}
+	w.only("sender", w.q.Only.From)
+	w.only("destination", w.q.Only.Destination)
+	w.only("subject", w.q.Only.Subject)
+	w.only("isp", w.q.Only.ISP)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return w.slices(ctx, cancel)
+}
+
+// only leaves out rows whose text is like none of the patterns. Those without any
+// stay: SES can leave out with one event of a message what it says with another.
+func (w *mailWalk) only(column string, like []Pattern) {
+	if len(like) == 0 {
+		return
+	}
+	if w.every == "" {
+		w.every, w.first = w.where, len(w.args)
+	}
+	w.where += " AND (" + column + " = ''"
+	for _, p := range like {
+		switch {
+		case p.Before && p.After:
+			w.where += " OR contains(" + column + ", ?)"
+		case p.Before:
+			w.where += " OR suffix(" + column + ", ?)"
+		case p.After:
+			w.where += " OR prefix(" + column + ", ?)"
+		default:
+			w.where += " OR " + column + " = ?"
+		}
+		w.args = append(w.args, p.Text)
+	}
+	w.where += ")"
 }
 
 // slices walks send time from the newest to the oldest. While a slice is given to
@@ -142,7 +175,7 @@ func (w *mailWalk) give(ctx context.Context, s slice) error {
 		return s.err
 	}
 	if w.q.Read != nil {
-		w.q.Read(time.UnixMilli(s.from).UTC(), s.events)
+		w.q.Read(time.UnixMilli(s.from).UTC(), s.examined)
 	}
 	return s.give()
 }
@@ -163,8 +196,26 @@ func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
 			most = math.MaxInt64
 		}
 		s.give, s.events, s.err = w.readSlice(ctx, r, w.where, append([]any{from, to}, w.args...), most)
+		s.examined = s.events
+		if s.err == nil && w.every != "" {
+			s.examined, s.err = w.count(ctx, r, from, to)
+		}
 	case <-ctx.Done():
 		s.err = ctx.Err()
 	}
 	return s
+}
+
+// count counts all events of a slice.
+func (w *mailWalk) count(ctx context.Context, r *reader, from, to int64) (n int64, err error) {
+	for _, table := range tables {
+		err := r.read(ctx, "SELECT count(*) FROM "+table+w.every, append([]any{from, to}, w.args[:w.first]...), func(some rows) error {
+			n += column[int64](some, 0)[0]
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
 }

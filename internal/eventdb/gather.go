@@ -1,8 +1,10 @@
 package eventdb
 
 import (
+	"cmp"
 	"math"
-	"time"
+	"slices"
+	"strings"
 	"unsafe"
 
 	"sesame/internal/events"
@@ -12,26 +14,32 @@ import (
 // events in whatever order they come. It tells recipients apart by the hash of
 // message and address alone: that of two in one slice it is the same happens once
 // in a thousand million slices, and then one of the two would be missing.
+//
+// It is used again for another slice, with the memory that it has: making room for
+// each slice anew took a third of the time.
 type gatherer struct {
-	all    []*Recipient
-	byHash map[uint64]*Recipient
-	block  []Recipient // room for the next ones
-	more   bool        // whether configuration sets, identities and tags are read
-	most   int64       // events; more are errCrowded
+	more   bool  // whether configuration sets, identities and tags are read
+	most   int64 // events; more are errCrowded
 	events int64
-	text   int64 // bytes of text that is kept
 
-	room []byte // for text that is kept
-
-	// Text that many have is kept once, by column: subjects can be as many as there are
-	// messages.
-	isps, senders, subjects, sets, identities, allTags, kinds, subTypes shared
-
+	all       []Recipient
+	byHash    hashes
+	at        []int32 // in all, of each of some rows
+	order     []inOrder
+	text      text
 	strangers map[uint64]bool // recipients of whom only recipientTable knows
 }
 
-func newGatherer(q Mail, most int64) *gatherer {
-	return &gatherer{byHash: make(map[uint64]*Recipient, min(most/crowded, sliceEvents)/4), more: q.More, most: most, strangers: map[uint64]bool{}}
+// begin makes it ready for another slice.
+func (g *gatherer) begin(q Mail, most int64) {
+	clear(g.strangers)
+	if g.strangers == nil {
+		g.strangers = map[uint64]bool{}
+	}
+	g.more, g.most, g.events = q.More, most, 0
+	g.all = g.all[:0]
+	g.byHash.empty()
+	g.text.empty()
 }
 
 // The columns that whole takes, and before which of them those are that later takes.
@@ -46,7 +54,7 @@ func (g *gatherer) whole(r rows) error {
 	if g.events += int64(r.n); g.events > g.most {
 		return errCrowded
 	}
-	return g.take(r, func(uint64) bool { return true })
+	return g.take(r, nil)
 }
 
 // later takes opens, clicks and complaints. Nearly all are of mail that is known
@@ -56,22 +64,21 @@ func (g *gatherer) later(r rows) error {
 		return errCrowded
 	}
 	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
-	for i, hash := range hashes {
-		if of := g.byHash[hash]; of != nil {
-			of.happened(typeOf(types[i].view()), times[i], nil)
+	for i, at := range g.find(hashes) {
+		if at >= 0 {
+			g.all[at].happened(typeOf(types[i].view()), times[i])
 		} else {
-			g.strangers[hash] = true
+			g.strangers[hashes[i]] = true
 		}
 	}
 	return nil
 }
 
 // strange takes the same events again, and uses those of strangers.
-func (g *gatherer) strange(r rows) error {
-	return g.take(r, func(hash uint64) bool { return g.strangers[hash] })
-}
+func (g *gatherer) strange(r rows) error { return g.take(r, g.strangers) }
 
-func (g *gatherer) take(r rows, use func(hash uint64) bool) error {
+// take takes events, only of some recipients unless that is nil.
+func (g *gatherer) take(r rows, only map[uint64]bool) error {
 	hashes, times, types, sent := column[uint64](r, 0), column[int64](r, 1), r.texts(2), column[int64](r, 3)
 	multi, simulator := column[bool](r, 4), column[bool](r, 5)
 	bounceType, subType, diagnostic := r.texts(6), r.texts(7), r.texts(8)
@@ -80,95 +87,190 @@ func (g *gatherer) take(r rows, use func(hash uint64) bool) error {
 	if g.more {
 		sets, identities, tags = r.texts(14), r.texts(15), r.texts(16)
 	}
-	for i, hash := range hashes {
-		if !use(hash) {
+	for i, at := range g.find(hashes) {
+		if only != nil && !only[hashes[i]] {
 			continue
 		}
-		of := g.byHash[hash]
-		if of == nil {
-			of = g.add(hash)
-			of.MessageID, of.Destination = g.own(ids[i].view()), g.own(destinations[i].view())
-			of.Sent, of.Multi, of.Simulator = time.UnixMilli(sent[i]).UTC(), multi[i], simulator[i]
-			of.ISP = g.word(&g.isps, isps[i].view())
+		if at < 0 {
+			at = g.byHash.find(hashes[i]) // unless it is one of these rows too
 		}
+		if at < 0 {
+			at = g.add(hashes[i])
+			of := &g.all[at]
+			of.MessageID, of.Destination, of.ISP = g.text.keep(ids[i].view()), g.text.keep(destinations[i].view()), g.text.keep(isps[i].view())
+			of.Sent, of.Multi, of.Simulator = sent[i], multi[i], simulator[i]
+		}
+		of := &g.all[at]
 		// SES says the same with each event of a message, but can leave it out.
-		g.fill(&of.From, &g.senders, &senders[i])
-		g.fill(&of.Subject, &g.subjects, &subjects[i])
+		g.fill(&of.From, &senders[i])
+		g.fill(&of.Subject, &subjects[i])
 		if g.more {
-			g.fill(&of.ConfigurationSet, &g.sets, &sets[i])
-			g.fill(&of.Identity, &g.identities, &identities[i])
-			g.fill(&of.Tags, &g.allTags, &tags[i])
+			g.fill(&of.ConfigurationSet, &sets[i])
+			g.fill(&of.Identity, &identities[i])
+			g.fill(&of.Tags, &tags[i])
 		}
-		of.happened(typeOf(types[i].view()), times[i], func() bounced {
-			return bounced{g.word(&g.kinds, bounceType[i].view()), g.word(&g.subTypes, subType[i].view()), g.own(diagnostic[i].view())}
-		})
+		kind := typeOf(types[i].view())
+		if kind == events.Bounce {
+			g.bounced(of, times[i], bounceType[i].view(), subType[i].view(), diagnostic[i].view())
+		} else {
+			of.happened(kind, times[i])
+		}
 	}
-	if g.most < math.MaxInt64 && g.text > sliceText {
+	if g.most < math.MaxInt64 && g.text.size > sliceText {
 		return errCrowded
 	}
 	return nil
 }
 
-func (g *gatherer) add(hash uint64) *Recipient {
-	if len(g.block) == 0 {
-		g.block = make([]Recipient, 256)
+// find gives where in all the recipients of rows are; less than 0 for those that are
+// not there. Looking for all of them first lets the processor wait for memory once
+// and not for each.
+func (g *gatherer) find(hashes []uint64) []int32 {
+	g.at = g.at[:0]
+	for _, hash := range hashes {
+		g.at = append(g.at, g.byHash.find(hash))
 	}
-	of := &g.block[0]
-	g.block = g.block[1:]
-	g.all, g.byHash[hash] = append(g.all, of), of
-	return of
+	return g.at
 }
 
-func (g *gatherer) fill(to *string, among *shared, text *duckText) {
+func (g *gatherer) add(hash uint64) int32 {
+	at := int32(len(g.all))
+	g.all = append(g.all, Recipient{})
+	g.byHash.add(hash, at)
+	return at
+}
+
+func (g *gatherer) fill(to *string, text *duckText) {
 	if *to == "" && text.size > 0 {
-		*to = g.word(among, text.view())
+		*to = g.text.keep(text.view())
 	}
 }
 
-// own gives a text that stays. Many share one piece of memory: one for each would
-// keep the garbage collector busy.
-func (g *gatherer) own(view string) string {
-	if view == "" {
-		return ""
-	}
-	g.text += int64(len(view))
-	if len(g.room) < len(view) {
-		g.room = make([]byte, max(64<<10, len(view)))
-	}
-	n := copy(g.room, view)
-	kept := unsafe.String(&g.room[0], n)
-	g.room = g.room[n:]
-	return kept
+// inOrder is a recipient in the order of what is given.
+type inOrder struct {
+	sent int64
+	at   int32 // in all
 }
 
-// shared is text of a column that many events have.
-type shared struct {
-	last string // mail of one campaign comes together
-	all  map[string]string
-}
-
-// word gives a text that stays, the same for all who have it.
-func (g *gatherer) word(among *shared, view string) string {
-	if view == among.last {
-		return among.last
+// sort puts the recipients in order.
+func (g *gatherer) sort() {
+	g.order = g.order[:0]
+	for i := range g.all {
+		g.order = append(g.order, inOrder{g.all[i].Sent, int32(i)})
 	}
-	kept, ok := among.all[view]
-	if !ok {
-		kept = g.own(view)
-		if among.all == nil {
-			among.all = map[string]string{}
+	slices.SortFunc(g.order, func(a, b inOrder) int {
+		if a.sent != b.sent {
+			return cmp.Compare(b.sent, a.sent)
 		}
-		if len(among.all) < 10_000 {
-			among.all[kept] = kept
+		x, y := &g.all[a.at], &g.all[b.at]
+		return cmp.Or(strings.Compare(x.MessageID, y.MessageID), strings.Compare(x.Destination, y.Destination))
+	})
+}
+
+// each gives the recipients in the order of sort.
+func (g *gatherer) each(do func(*Recipient) error) error {
+	for _, o := range g.order {
+		if err := do(&g.all[o.at]); err != nil {
+			return err
 		}
 	}
-	among.last = kept
-	return kept
+	return nil
+}
+
+// hashes is a set of hashes and a number for each. Go's own map takes twice as long
+// for what is a hash already.
+type hashes struct {
+	places []place // a power of two of them, at most half of them taken
+	n      int
+}
+
+type place struct {
+	hash  uint64
+	at    int32
+	taken bool
+}
+
+func (h *hashes) empty() {
+	clear(h.places)
+	h.n = 0
+}
+
+// find gives a hash's number; less than 0 when it is not there.
+func (h *hashes) find(hash uint64) int32 {
+	if len(h.places) == 0 {
+		return -1
+	}
+	for i := hash; ; i++ {
+		p := &h.places[i&uint64(len(h.places)-1)]
+		if !p.taken {
+			return -1
+		}
+		if p.hash == hash {
+			return p.at
+		}
+	}
+}
+
+// add adds a hash that is not there.
+func (h *hashes) add(hash uint64, at int32) {
+	if h.n++; 2*h.n > len(h.places) {
+		before := h.places
+		h.places = make([]place, max(1024, 2*len(before)))
+		for _, p := range before {
+			if p.taken {
+				h.put(p)
+			}
+		}
+	}
+	h.put(place{hash, at, true})
+}
+
+func (h *hashes) put(p place) {
+	for i := p.hash; ; i++ {
+		to := &h.places[i&uint64(len(h.places)-1)]
+		if !to.taken {
+			*to = p
+			return
+		}
+	}
 }
 
 // sliceText is how many bytes of text a slice may have before it is crowded. Mail
-// mostly has a third of that.
+// mostly has a tenth of that.
 const sliceText = 128 << 20
+
+// text keeps text until it is emptied. Many share one piece of memory: one for each
+// would keep the garbage collector busy.
+type text struct {
+	size   int64 // bytes that are kept
+	pieces [][]byte
+	piece  int // of pieces, the one with room
+	used   int // bytes of that
+}
+
+const textPiece = 1 << 20 // bytes
+
+// empty forgets what was kept; its memory is used again.
+func (t *text) empty() { t.size, t.piece, t.used = 0, 0, 0 }
+
+func (t *text) keep(view string) string {
+	if view == "" {
+		return ""
+	}
+	t.size += int64(len(view))
+	if len(view) > textPiece {
+		return strings.Clone(view)
+	}
+	if t.piece < len(t.pieces) && textPiece-t.used < len(view) {
+		t.piece, t.used = t.piece+1, 0
+	}
+	if t.piece == len(t.pieces) {
+		t.pieces = append(t.pieces, make([]byte, textPiece))
+	}
+	to := t.pieces[t.piece][t.used:][:len(view)]
+	t.used += copy(to, view)
+	return unsafe.String(&to[0], len(to))
+}
 
 // typeOf gives a type that stays when the view is gone; "" for what does not count.
 func typeOf(view string) events.Type {
@@ -189,36 +291,34 @@ func typeOf(view string) events.Type {
 	return ""
 }
 
-// bounced is what is told of a bounce.
-type bounced struct{ kind, subType, diagnostic string }
-
-// happened notes an event. Of two of the same rank the later one counts, and of two
-// bounces of one moment the greater in text, so that it does not matter in which
-// order they are noted.
-func (r *Recipient) happened(t events.Type, at int64, bounce func() bounced) {
-	when := time.UnixMilli(at).UTC()
+// happened notes an event that is no bounce. Of two of the same rank the later one
+// counts, so that it does not matter in which order they are noted.
+func (r *Recipient) happened(t events.Type, at int64) {
 	switch t {
 	case events.Open, events.Click:
-		if t == r.Engagement && when.After(r.EngagementTime) || t != r.Engagement && r.Engagement != events.Click {
-			r.Engagement, r.EngagementTime = t, when
+		if t == r.Engagement && at > r.EngagementTime || t != r.Engagement && r.Engagement != events.Click {
+			r.Engagement, r.EngagementTime = t, at
 		}
 		return
 	case "":
 		return
 	}
-	now, before := rank(t), rank(r.Delivery)
-	if now < before || now == before && when.Before(r.DeliveryTime) {
+	if now, before := rank(t), rank(r.Delivery); now < before || now == before && at < r.DeliveryTime {
 		return
 	}
-	var b bounced
-	if t == events.Bounce {
-		b = bounce()
-		if now == before && when.Equal(r.DeliveryTime) && b.kind+b.subType+b.diagnostic < r.BounceType+r.SubType+r.Diagnostic {
-			return
-		}
+	r.Delivery, r.DeliveryTime = t, at
+	r.BounceType, r.SubType, r.Diagnostic = "", "", ""
+}
+
+// bounced notes a bounce. Of two of one moment the greater in text counts.
+func (g *gatherer) bounced(r *Recipient, at int64, kind, subType, diagnostic string) {
+	before := r.Delivery
+	if rank(before) > rank(events.Bounce) || before == events.Bounce && (at < r.DeliveryTime ||
+		at == r.DeliveryTime && kind+subType+diagnostic < r.BounceType+r.SubType+r.Diagnostic) {
+		return
 	}
-	r.Delivery, r.DeliveryTime = t, when
-	r.BounceType, r.SubType, r.Diagnostic = b.kind, b.subType, b.diagnostic
+	r.Delivery, r.DeliveryTime = events.Bounce, at
+	r.BounceType, r.SubType, r.Diagnostic = g.text.keep(kind), g.text.keep(subType), g.text.keep(diagnostic)
 }
 
 // rank orders what can happen on the way: what has the highest is a recipient's

@@ -6,6 +6,7 @@ package eventdb
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"sesame/internal/events"
@@ -49,7 +50,7 @@ type Store interface {
 	// Recipients calls do with each recipient of mail, the newest mail first, that of
 	// one moment in order of message id and address, until do gives an error, which it
 	// returns. What is appended meanwhile may be left out. Memory does not grow with
-	// the time asked for. The Recipient is the caller's.
+	// the time asked for. The Recipient and its text are do's until it returns.
 	Recipients(ctx context.Context, src events.Source, q Mail, do func(*Recipient) error) error
 
 	// Daily counts by UTC day, in order; days without a count are left out.
@@ -78,24 +79,49 @@ type Mail struct {
 	// as SES does.
 	OneRecipient bool
 	More         bool // whether a Recipient's ConfigurationSet, Identity and Tags are filled in
+	// Only tells which mail is wanted, so that other mail need not be read. Some of that
+	// may be given all the same.
+	Only Only
 	// Read, unless nil, is told how far it is: that what becomes of mail from a time on
-	// was read, and is given to do next, and how many events more were read for it.
+	// was read, and is given to do next, and how many events more there were in it.
 	Read func(from time.Time, events int64)
+}
+
+// Only is text that mail must have, one of each that has any.
+type Only struct{ From, Destination, Subject, ISP []Pattern }
+
+// Pattern is text, with anything before or behind it.
+type Pattern struct {
+	Text          string
+	Before, After bool // whether anything may be there
+}
+
+// Match says whether a text is like the pattern.
+func (p Pattern) Match(s string) bool {
+	switch {
+	case p.Before && p.After:
+		return strings.Contains(s, p.Text)
+	case p.Before:
+		return strings.HasSuffix(s, p.Text)
+	case p.After:
+		return strings.HasPrefix(s, p.Text)
+	}
+	return s == p.Text
 }
 
 // Recipient is what became of a message on its way to one recipient. Text that SES
 // did not give is empty.
 type Recipient struct {
 	MessageID, Destination                               string
-	Sent                                                 time.Time
 	From, Subject, ConfigurationSet, Identity, ISP, Tags string // as Event's
+	Sent                                                 int64  // milliseconds since 1970, as all times here
 	Multi, Simulator                                     bool
 
 	// The last of SEND, BOUNCE, DELIVERY and COMPLAINT, by this order and not by time,
 	// and the last of OPEN and CLICK; "" when none is known. The times are those of
 	// the latest such event.
 	Delivery, Engagement         events.Type
-	DeliveryTime, EngagementTime time.Time
+	DeliveryTime, EngagementTime int64
 	// Of that bounce; "" when Delivery is none.
 	BounceType, SubType, Diagnostic string
 }

@@ -8,16 +8,11 @@ import (
 	"sesame/internal/events"
 )
 
-// pattern is a value of a filter that may begin and end with *.
-type pattern struct {
-	text                string
-	anyBefore, anyAfter bool
-}
-
-func parsePattern(s string) pattern {
-	var p pattern
+// parsePattern reads a value of a filter that may begin and end with *.
+func parsePattern(s string) eventdb.Pattern {
+	var p eventdb.Pattern
 	if strings.HasPrefix(s, "*") {
-		p.anyBefore, s = true, s[1:]
+		p.Before, s = true, s[1:]
 	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -26,36 +21,24 @@ func parsePattern(s string) pattern {
 			i++
 			b.WriteByte(s[i])
 		case s[i] == '*' && i == len(s)-1:
-			p.anyAfter = true
+			p.After = true
 		default: // a * in the middle stands for itself
 			b.WriteByte(s[i])
 		}
 	}
-	p.text = b.String()
+	p.Text = b.String()
 	return p
-}
-
-func (p pattern) match(s string) bool {
-	switch {
-	case p.anyBefore && p.anyAfter:
-		return strings.Contains(s, p.text)
-	case p.anyBefore:
-		return strings.HasSuffix(s, p.text)
-	case p.anyAfter:
-		return strings.HasPrefix(s, p.text)
-	}
-	return s == p.text
 }
 
 // matcher is Filters made ready.
 type matcher struct {
-	from, destination, subject            []pattern
+	from, destination, subject            []eventdb.Pattern
 	isps, lastDeliveries, lastEngagements []string
 	tenant, empty                         bool
 }
 
 func newMatcher(f Filters) *matcher {
-	patterns := func(values []string) (all []pattern) {
+	patterns := func(values []string) (all []eventdb.Pattern) {
 		for _, v := range values {
 			all = append(all, parsePattern(v))
 		}
@@ -71,8 +54,8 @@ func newMatcher(f Filters) *matcher {
 
 // match says whether all kinds of filters are met. Filters without any are.
 func (m *matcher) match(r *eventdb.Recipient) bool {
-	one := func(patterns []pattern, s string) bool {
-		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(s) })
+	one := func(patterns []eventdb.Pattern, s string) bool {
+		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p eventdb.Pattern) bool { return p.Match(s) })
 	}
 	in := func(values []string, s string) bool { return len(values) == 0 || slices.Contains(values, s) }
 	return !m.tenant && in(m.isps, r.ISP) && in(m.lastDeliveries, lastDelivery(r)) && in(m.lastEngagements, string(r.Engagement)) &&
@@ -92,4 +75,13 @@ func lastDelivery(r *eventdb.Recipient) string {
 		return "TRANSIENT_BOUNCE"
 	}
 	return "UNDETERMINED_BOUNCE"
+}
+
+// only is what the store needs to know of them.
+func (m *matcher) only() eventdb.Only {
+	only := eventdb.Only{From: m.from, Destination: m.destination, Subject: m.subject}
+	for _, isp := range m.isps {
+		only.ISP = append(only.ISP, eventdb.Pattern{Text: isp})
+	}
+	return only
 }

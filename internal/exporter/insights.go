@@ -31,24 +31,28 @@ type rowMaker struct {
 func (m *rowMaker) insights(r *eventdb.Recipient) []string {
 	m.times = m.times[:0]
 	m.row = append(m.row[:0], r.MessageID, m.timestamp(r.Sent), r.ISP, r.From, r.Destination, r.Subject, lastDelivery(r), string(r.Engagement),
-		m.timestamp(r.DeliveryTime), m.timestamp(r.EngagementTime), events.UpperSnake(r.SubType), r.Diagnostic)
+		m.known(string(r.Delivery), r.DeliveryTime), m.known(string(r.Engagement), r.EngagementTime), events.UpperSnake(r.SubType), r.Diagnostic)
 	return m.row
 }
 
-// timestamp gives a time as "2006-01-02 15:04:05.000 UTC", "" for the zero time.
-// time.Format takes longer than everything else that is done for a row.
-func (m *rowMaker) timestamp(t time.Time) string {
-	if t.IsZero() {
+// known gives the time of what is known to have happened, and "" of what is not.
+func (m *rowMaker) known(what string, ms int64) string {
+	if what == "" {
 		return ""
 	}
-	ms := t.UnixMilli()
+	return m.timestamp(ms)
+}
+
+// timestamp gives a time in milliseconds as "2006-01-02 15:04:05.000 UTC".
+// time.Format takes longer than everything else that is done for a row.
+func (m *rowMaker) timestamp(ms int64) string {
 	const perDay = 24 * 60 * 60 * 1000
 	day := ms / perDay
 	if ms < 0 {
-		return t.UTC().Format("2006-01-02 15:04:05.000 UTC")
+		return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05.000 UTC")
 	}
 	if m.date == "" || day != m.day {
-		m.day, m.date = day, t.UTC().Format("2006-01-02 ")
+		m.day, m.date = day, time.UnixMilli(ms).UTC().Format("2006-01-02 ")
 	}
 	from := len(m.times)
 	ms -= day * perDay
@@ -76,7 +80,7 @@ func (s *Service) insights(ctx context.Context, j Job, w io.Writer, progress fun
 	var p Progress
 	buf := format.begin(nil, insightsColumns)
 	maker := rowMaker{times: make([]byte, 0, 128)} // room for three times, so that it does not move
-	mail := eventdb.Mail{From: start, To: q.End.Add(time.Millisecond), OneRecipient: s.Config.LikeSES}
+	mail := eventdb.Mail{From: start, To: q.End.Add(time.Millisecond), OneRecipient: s.Config.LikeSES, Only: include.only()}
 	mail.Read = func(from time.Time, n int64) {
 		p.Processed += n
 		p.Share = 1 - max(0, float64(from.Sub(start)))/max(1, float64(mail.To.Sub(start)))
