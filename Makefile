@@ -37,4 +37,7 @@ bench-ingest: ## Take 1,000,000 events by the Firehose door, beside decoding the
 bench-insights: ## Ask a store of 30,000,000 events for messages and metrics while more come in
 	go run ./bench/insights
 
-.PHONY: help build demo run check test fuzz bench-import bench-match bench-ingest bench-insights
+bench-export: ## Export a store of 30,000,000 events beside DuckDB's own COPY
+	go run ./bench/export
+
+.PHONY: help build demo run check test fuzz bench-import bench-match bench-ingest bench-insights bench-export

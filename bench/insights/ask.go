@@ -26,7 +26,7 @@ type client struct {
 	url   string
 	keys  []aws.Credentials // of each account of the store
 	wants wants
-	store store
+	store yard.EventStore
 }
 
 // call makes a signed call, and gives the answer and how long it took from sending

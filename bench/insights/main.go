@@ -67,12 +67,12 @@ func work(ctx context.Context, w wants) (err error) {
 		data = dir + "/data"
 	}
 	t := table{wants: w}
-	s, err := openStore(ctx, data, w)
+	s, err := yard.OpenEvents(ctx, data, w.events, w.accounts, w.seed)
 	if err != nil {
 		return fmt.Errorf("make the store: %w", err)
 	}
 	t.store = s
-	keys, err := makeKeys(ctx, data, s.Accounts)
+	keys, err := yard.MakeKeys(ctx, data, s.Accounts)
 	if err != nil {
 		return fmt.Errorf("make access keys: %w", err)
 	}

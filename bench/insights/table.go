@@ -12,7 +12,7 @@ import (
 // table is everything that was measured.
 type table struct {
 	wants
-	store    store
+	store    yard.EventStore
 	disk     int64 // of the data folder at the beginning, bytes
 	opened   time.Duration
 	messages []time.Duration

@@ -18,25 +18,36 @@ const eventsShare = 4
 
 // Events is Store's.
 func (d *DuckDB) Events(ctx context.Context, src events.Source, q Mail, do func(*events.Event) error) error {
-	err := d.walk(ctx, src, mailWalk{q: q, slice: max(1, d.slice/eventsShare), readSlice: func(ctx context.Context, r *reader, where string, args []any, most int64) (func() error, int64, error) {
-		s := eventSlice{src: src, most: most}
+	err := d.walk(ctx, src, mailWalk{q: q, slice: max(1, d.slice/eventsShare), readSlice: func(ctx context.Context, r *reader, p part) (read, error) {
+		s := eventSlice{src: src, most: p.most}
+		queries := []string{p.where}
+		if p.like != "" {
+			queries = []string{p.like, p.silent}
+		}
 		for _, table := range tables {
-			if err := r.read(ctx, "SELECT time, sent, arrived, multi, simulator, "+strings.Join(textColumns, ", ")+" FROM "+table+where, args, s.take); err != nil {
-				return nil, int64(len(s.all)), err
+			for _, where := range queries {
+				args := p.args
+				if where == p.like {
+					args = p.likeArgs
+				}
+				if err := r.read(ctx, "SELECT time, sent, arrived, multi, simulator, "+strings.Join(textColumns, ", ")+" FROM "+table+where, args, s.take); err != nil {
+					return read{events: int64(len(s.all))}, err
+				}
 			}
 		}
 		slices.SortFunc(s.all, func(a, b *events.Event) int {
 			return cmp.Or(b.Sent.Compare(a.Sent), strings.Compare(a.MessageID, b.MessageID), strings.Compare(a.Destination, b.Destination),
 				a.Time.Compare(b.Time), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Key(), b.Key()))
 		})
-		return func() error {
+		n := int64(len(s.all))
+		return read{n: n, events: n, give: func() error {
 			for _, e := range s.all {
 				if err := do(e); err != nil {
 					return err
 				}
 			}
 			return nil
-		}, int64(len(s.all)), nil
+		}}, nil
 	}})
 	if err != nil {
 		return fmt.Errorf("read events: %w%s", err, advice(err))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"sesame/internal/events"
@@ -19,6 +20,9 @@ const (
 	// crowded is how many times that a slice may turn out to have before it is halved:
 	// mail comes in bursts. Of one millisecond there may be more.
 	crowded = 2
+	// mostExamined is how many times the events of a slice may have been left out of it by
+	// Mail.Only.
+	mostExamined = 16
 	// firstSlice is how much time the first one has. From then on it is known about how
 	// much mail there is.
 	firstSlice = hour
@@ -29,10 +33,9 @@ var errCrowded = errors.New("the slice has too many events")
 
 // slice is what was read of mail of a span of send time.
 type slice struct {
-	from, to int64        // milliseconds
-	give     func() error // gives it to whoever asked
-	events   int64        // that were read
-	examined int64        // that there were
+	from, to int64 // milliseconds
+	read
+	examined int64 // events that there were
 	err      error
 }
 
@@ -42,11 +45,31 @@ type mailWalk struct {
 	q     Mail
 	where string // of which rows it is asked, and its args, behind those of the send time
 	args  []any
-	every string // the same without Mail.Only, and how many of the args are its; "" when that is all
-	first int
 	slice int64 // events of a slice, about
+	// Of what column Mail.Only is, and what it asks of that; "" for nothing.
+	column, like string
+	likeArgs     []any
+	given        int64 // so far
 	// readSlice reads a slice. Of more events than most, errCrowded.
-	readSlice func(ctx context.Context, r *reader, where string, args []any, most int64) (give func() error, events int64, err error)
+	readSlice func(ctx context.Context, r *reader, p part) (read, error)
+}
+
+// part is what readSlice is to read.
+type part struct {
+	where string // of rows of mail of its time
+	args  []any
+	most  int64 // events; more are errCrowded
+	// The rows that Mail.Only wants, and those that do not say, whose other events may; ""
+	// when all are wanted.
+	like, silent string
+	likeArgs     []any
+}
+
+// read is what a slice holds.
+type read struct {
+	give   func() error // gives it to whoever asked
+	n      int64        // how many these are
+	events int64        // that were read
 }
 
 // walk walks mail. The caller fills in what a slice is and how it is read.
@@ -67,39 +90,37 @@ func (d *DuckDB) walk(ctx context.Context, src events.Source, w mailWalk) error 
 	if !w.q.ArrivedUntil.IsZero() {
 		w.where, w.args = w.where+" AND arrived <= ?", append(w.args, w.q.ArrivedUntil.UnixMilli())
 	}
-	w.only("sender", w.q.Only.From)
-	w.only("destination", w.q.Only.Destination)
 	w.only("subject", w.q.Only.Subject)
+	w.only("destination", w.q.Only.Destination)
+	w.only("sender", w.q.Only.From)
 	w.only("isp", w.q.Only.ISP)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	return w.slices(ctx, cancel)
 }
 
-// only leaves out rows whose text is like none of the patterns. Those without any
-// stay: SES can leave out with one event of a message what it says with another.
+// only leaves out rows of mail that has another text in a column.
 func (w *mailWalk) only(column string, like []Pattern) {
-	if len(like) == 0 {
-		return
+	if slices.ContainsFunc(like, func(p Pattern) bool { return p.Match("") }) || len(like) == 0 || w.column != "" {
+		return // one column is enough, and for one alone it is simple to lose nothing
 	}
-	if w.every == "" {
-		w.every, w.first = w.where, len(w.args)
-	}
-	w.where += " AND (" + column + " = ''"
-	for _, p := range like {
+	w.column = column
+	for i, p := range like {
+		if i > 0 {
+			w.like += " OR "
+		}
 		switch {
 		case p.Before && p.After:
-			w.where += " OR contains(" + column + ", ?)"
+			w.like += "contains(" + column + ", ?)"
 		case p.Before:
-			w.where += " OR suffix(" + column + ", ?)"
+			w.like += "suffix(" + column + ", ?)"
 		case p.After:
-			w.where += " OR prefix(" + column + ", ?)"
+			w.like += "prefix(" + column + ", ?)"
 		default:
-			w.where += " OR " + column + " = ?"
+			w.like += column + " = ?"
 		}
-		w.args = append(w.args, p.Text)
+		w.likeArgs = append(w.likeArgs, p.Text)
 	}
-	w.where += ")"
 }
 
 // slices walks send time from the newest to the oldest. While a slice is given to
@@ -128,11 +149,11 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 		}
 		s := <-reading[0]
 		reading = reading[1:]
+		length = w.longer(s)
 		if err := w.give(ctx, s); err != nil {
 			return err
 		}
-		length = w.longer(s)
-		if s.events == 0 && s.err == nil && to > from {
+		if s.examined == 0 && s.err == nil && to > from {
 			if to, err = w.lastBefore(ctx, to); err != nil {
 				return err
 			}
@@ -145,21 +166,37 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 // longer gives how much time the next slice should have.
 func (w *mailWalk) longer(s slice) int64 {
 	length := s.to - s.from
+	next := 4 * length
 	if s.events > 0 {
-		return max(1, min(4*length, length*w.slice/s.events))
+		next = min(next, length*w.slice/s.events)
 	}
-	return length
+	if s.examined > 0 { // so that few are examined in vain when enough is found
+		next = min(next, length*mostExamined*w.slice/s.examined)
+	}
+	if w.given += s.n; w.q.Enough > w.given && s.n > 0 {
+		next = min(next, length*(w.q.Enough-w.given)/s.n)
+	}
+	return max(1, next)
 }
 
 // lastBefore is the moment behind the last mail that was sent before a time; From
-// when there is none.
+// when there is none. It looks at more and more time, because there may be much mail
+// in the whole.
 func (w *mailWalk) lastBefore(ctx context.Context, before int64) (int64, error) {
-	var last sql.NullInt64
-	err := w.db.QueryRowContext(ctx, "SELECT max(sent) FROM events"+w.where, append([]any{w.q.From.UnixMilli(), before}, w.args...)...).Scan(&last)
-	if err != nil || !last.Valid {
-		return w.q.From.UnixMilli(), err
+	from := w.q.From.UnixMilli()
+	for span := int64(hour); before > from; span *= 8 {
+		begin := max(from, before-span)
+		var last sql.NullInt64
+		err := w.db.QueryRowContext(ctx, "SELECT max(sent) FROM events"+w.where, append([]any{begin, before}, w.args...)...).Scan(&last)
+		if err != nil {
+			return 0, err
+		}
+		if last.Valid {
+			return last.Int64 + 1, nil
+		}
+		before = begin
 	}
-	return last.Int64 + 1, nil
+	return from, nil
 }
 
 // give gives what a slice holds. One that is crowded is read again, in halves.
@@ -195,10 +232,14 @@ func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
 		if to-from <= 1 {
 			most = math.MaxInt64
 		}
-		s.give, s.events, s.err = w.readSlice(ctx, r, w.where, append([]any{from, to}, w.args...), most)
+		p := part{where: w.where, args: append([]any{from, to}, w.args...), most: most}
+		if w.column != "" {
+			p.like, p.silent, p.likeArgs = w.where+" AND ("+w.like+")", w.where+" AND "+w.column+" = ''", append(p.args[:len(p.args):len(p.args)], w.likeArgs...)
+		}
+		s.read, s.err = w.readSlice(ctx, r, p)
 		s.examined = s.events
-		if s.err == nil && w.every != "" {
-			s.examined, s.err = w.count(ctx, r, from, to)
+		if s.err == nil && w.column != "" {
+			s.examined, s.err = count(ctx, r, p)
 		}
 	case <-ctx.Done():
 		s.err = ctx.Err()
@@ -206,10 +247,10 @@ func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
 	return s
 }
 
-// count counts all events of a slice.
-func (w *mailWalk) count(ctx context.Context, r *reader, from, to int64) (n int64, err error) {
+// count counts all events of a part.
+func count(ctx context.Context, r *reader, p part) (n int64, err error) {
 	for _, table := range tables {
-		err := r.read(ctx, "SELECT count(*) FROM "+table+w.every, append([]any{from, to}, w.args[:w.first]...), func(some rows) error {
+		err := r.read(ctx, "SELECT count(*) FROM "+table+p.where, p.args, func(some rows) error {
 			n += column[int64](some, 0)[0]
 			return nil
 		})

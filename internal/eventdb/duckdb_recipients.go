@@ -14,16 +14,16 @@ func (d *DuckDB) Recipients(ctx context.Context, src events.Source, q Mail, do f
 	for range cap(free) {
 		free <- &gatherer{}
 	}
-	err := d.walk(ctx, src, mailWalk{q: q, slice: d.slice, readSlice: func(ctx context.Context, r *reader, where string, args []any, most int64) (func() error, int64, error) {
+	err := d.walk(ctx, src, mailWalk{q: q, slice: d.slice, readSlice: func(ctx context.Context, r *reader, p part) (read, error) {
 		g := <-free
-		if err := g.read(ctx, r, q, where, args, most); err != nil {
+		if err := g.read(ctx, r, q.More, p); err != nil {
 			free <- g
-			return nil, g.events, err
+			return read{events: g.events}, err
 		}
-		return func() error {
+		return read{n: int64(len(g.all)), events: g.events, give: func() error {
 			defer func() { free <- g }()
 			return g.each(do)
-		}, g.events, nil
+		}}, nil
 	}})
 	if err != nil {
 		return fmt.Errorf("read what became of mail: %w%s", err, advice(err))
@@ -31,19 +31,30 @@ func (d *DuckDB) Recipients(ctx context.Context, src events.Source, q Mail, do f
 	return nil
 }
 
-// read reads the recipients of a slice and puts them in order.
-func (g *gatherer) read(ctx context.Context, r *reader, q Mail, where string, args []any, most int64) error {
-	g.begin(q, most)
-	whole := "SELECT " + wholeColumns
-	if q.More {
-		whole += moreColumns
+// read reads the recipients of a part and puts them in order.
+func (g *gatherer) read(ctx context.Context, r *reader, more bool, p part) error {
+	g.begin(more, p.most)
+	columns := wholeColumns
+	if more {
+		columns += moreColumns
 	}
-	err := r.read(ctx, whole+" FROM "+mailTable+where, args, g.whole)
+	of := func(columns, table, where string) string { return "SELECT " + columns + " FROM " + table + where }
+	where, args := p.where, p.args
+	if p.like != "" {
+		where, args = p.like, p.likeArgs
+	}
+	err := r.read(ctx, of(columns, mailTable, where), args, g.whole)
+	if err == nil && p.like != "" {
+		err = r.read(ctx, of(bounceColumns, mailTable, p.silent), p.args, g.silent)
+	}
 	if err == nil {
-		err = r.read(ctx, "SELECT "+laterColumns+" FROM "+recipientTable+where, args, g.later)
+		err = r.read(ctx, of(laterColumns, recipientTable, where), args, g.later)
 	}
 	if err == nil && len(g.strangers) > 0 {
-		err = r.read(ctx, whole+" FROM "+recipientTable+where, args, g.strange)
+		err = r.read(ctx, of(columns, recipientTable, where), args, g.strange)
+	}
+	if err == nil && p.like != "" {
+		err = r.read(ctx, of(bounceColumns, recipientTable, p.silent), p.args, g.silent)
 	}
 	if err != nil {
 		return err

@@ -31,22 +31,24 @@ type gatherer struct {
 }
 
 // begin makes it ready for another slice.
-func (g *gatherer) begin(q Mail, most int64) {
+func (g *gatherer) begin(more bool, most int64) {
 	clear(g.strangers)
 	if g.strangers == nil {
 		g.strangers = map[uint64]bool{}
 	}
-	g.more, g.most, g.events = q.More, most, 0
+	g.more, g.most, g.events = more, most, 0
 	g.all = g.all[:0]
 	g.byHash.empty()
 	g.text.empty()
 }
 
-// The columns that whole takes, and before which of them those are that later takes.
+// The columns that whole takes, and before which of them those are that silent and
+// later take.
 const (
-	laterColumns = "recipient, time, type"
-	wholeColumns = laterColumns + ", sent, multi, simulator, bounce_type, sub_type, diagnostic, message_id, destination, sender, subject, isp"
-	moreColumns  = ", configuration_set, identity, tags"
+	laterColumns  = "recipient, time, type"
+	bounceColumns = laterColumns + ", bounce_type, sub_type, diagnostic"
+	wholeColumns  = bounceColumns + ", sent, multi, simulator, message_id, destination, sender, subject, isp"
+	moreColumns   = ", configuration_set, identity, tags"
 )
 
 // whole takes events with all that is asked of them.
@@ -74,14 +76,39 @@ func (g *gatherer) later(r rows) error {
 	return nil
 }
 
+// silent takes events that do not say whether their mail is wanted. It is when others
+// of its events said so.
+func (g *gatherer) silent(r rows) error {
+	if g.events += int64(r.n); g.events > g.most {
+		return errCrowded
+	}
+	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
+	bounceType, subType, diagnostic := r.texts(3), r.texts(4), r.texts(5)
+	for i, at := range g.find(hashes) {
+		if at >= 0 {
+			g.noted(at, times[i], &types[i], &bounceType[i], &subType[i], &diagnostic[i])
+		}
+	}
+	return nil
+}
+
+// noted notes an event of a recipient.
+func (g *gatherer) noted(of int32, at int64, kind, bounceType, subType, diagnostic *duckText) {
+	if t := typeOf(kind.view()); t == events.Bounce {
+		g.bounced(&g.all[of], at, bounceType.view(), subType.view(), diagnostic.view())
+	} else {
+		g.all[of].happened(t, at)
+	}
+}
+
 // strange takes the same events again, and uses those of strangers.
 func (g *gatherer) strange(r rows) error { return g.take(r, g.strangers) }
 
 // take takes events, only of some recipients unless that is nil.
 func (g *gatherer) take(r rows, only map[uint64]bool) error {
-	hashes, times, types, sent := column[uint64](r, 0), column[int64](r, 1), r.texts(2), column[int64](r, 3)
-	multi, simulator := column[bool](r, 4), column[bool](r, 5)
-	bounceType, subType, diagnostic := r.texts(6), r.texts(7), r.texts(8)
+	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
+	bounceType, subType, diagnostic := r.texts(3), r.texts(4), r.texts(5)
+	sent, multi, simulator := column[int64](r, 6), column[bool](r, 7), column[bool](r, 8)
 	ids, destinations, senders, subjects, isps := r.texts(9), r.texts(10), r.texts(11), r.texts(12), r.texts(13)
 	var sets, identities, tags []duckText
 	if g.more {
@@ -109,12 +136,7 @@ func (g *gatherer) take(r rows, only map[uint64]bool) error {
 			g.fill(&of.Identity, &identities[i])
 			g.fill(&of.Tags, &tags[i])
 		}
-		kind := typeOf(types[i].view())
-		if kind == events.Bounce {
-			g.bounced(of, times[i], bounceType[i].view(), subType[i].view(), diagnostic[i].view())
-		} else {
-			of.happened(kind, times[i])
-		}
+		g.noted(at, times[i], &types[i], &bounceType[i], &subType[i], &diagnostic[i])
 	}
 	if g.most < math.MaxInt64 && g.text.size > sliceText {
 		return errCrowded

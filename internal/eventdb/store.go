@@ -82,12 +82,15 @@ type Mail struct {
 	// Only tells which mail is wanted, so that other mail need not be read. Some of that
 	// may be given all the same.
 	Only Only
+	// Enough, unless 0, is after about how many recipients, or events, no more are wanted,
+	// so that not much more is read.
+	Enough int64
 	// Read, unless nil, is told how far it is: that what becomes of mail from a time on
 	// was read, and is given to do next, and how many events more there were in it.
 	Read func(from time.Time, events int64)
 }
 
-// Only is text that mail must have, one of each that has any.
+// Only is text of which mail must have one of each that has any.
 type Only struct{ From, Destination, Subject, ISP []Pattern }
 
 // Pattern is text, with anything before or behind it.

@@ -80,7 +80,7 @@ func (s *Service) insights(ctx context.Context, j Job, w io.Writer, progress fun
 	var p Progress
 	buf := format.begin(nil, insightsColumns)
 	maker := rowMaker{times: make([]byte, 0, 128)} // room for three times, so that it does not move
-	mail := eventdb.Mail{From: start, To: q.End.Add(time.Millisecond), OneRecipient: s.Config.LikeSES, Only: include.only()}
+	mail := eventdb.Mail{From: start, To: q.End.Add(time.Millisecond), OneRecipient: s.Config.LikeSES, Only: include.only(), Enough: q.MaxResults}
 	mail.Read = func(from time.Time, n int64) {
 		p.Processed += n
 		p.Share = 1 - max(0, float64(from.Sub(start)))/max(1, float64(mail.To.Sub(start)))

@@ -1,4 +1,4 @@
-package main
+package yard
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/cespare/xxhash/v2"
 
-	"sesame/bench/yard"
 	"sesame/internal/eventdb"
 	"sesame/internal/events"
 	"sesame/internal/generate"
@@ -26,8 +25,8 @@ import (
 	"sesame/internal/server"
 )
 
-// store is what is known of a store of events. It is kept in the data folder.
-type store struct {
+// EventStore is what is known of a store of events. It is kept in the data folder.
+type EventStore struct {
 	Events   int
 	Seed     uint64
 	From, To time.Time
@@ -37,25 +36,25 @@ type store struct {
 }
 
 const (
-	storeFile     = "bench-insights.json"
+	storeFile     = "bench-events.json"
 	samples       = 2000 // messages of an account
 	appendAtOnce  = 50_000
 	buildMemory   = 1 << 30
 	firstHasShare = 0.75 // of all mail
 )
 
-// openStore makes a store of events in the folder data, or finds the one that is
-// there.
-func openStore(ctx context.Context, data string, w wants) (s store, err error) {
+// OpenEvents makes a store of a year's events in the folder data, or finds the one
+// that is there. Three quarters of the mail are the first account's.
+func OpenEvents(ctx context.Context, data string, events, accounts int, seed uint64) (s EventStore, err error) {
 	text, err := os.ReadFile(filepath.Join(data, storeFile))
 	if err == nil {
 		if err := json.Unmarshal(text, &s); err != nil {
 			return s, err
 		}
-		if s.Events < w.events || len(s.Accounts) != w.accounts {
-			return s, fmt.Errorf("%s has %d events of %d accounts, not %d of %d: remove it, or ask for as many", data, s.Events, len(s.Accounts), w.events, w.accounts)
+		if s.Events < events || len(s.Accounts) != accounts {
+			return s, fmt.Errorf("%s has %d events of %d accounts, not %d of %d: remove it, or ask for as many", data, s.Events, len(s.Accounts), events, accounts)
 		}
-		yard.Say("using the store in %s, of %v", data, s.To)
+		Say("using the store in %s, of %v", data, s.To)
 		return s, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -67,7 +66,7 @@ func openStore(ctx context.Context, data string, w wants) (s store, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return s, err
 	}
-	if s, err = build(ctx, data, w); err != nil {
+	if s, err = buildEvents(ctx, data, events, accounts, seed); err != nil {
 		return s, err
 	}
 	if text, err = json.Marshal(s); err != nil {
@@ -76,16 +75,16 @@ func openStore(ctx context.Context, data string, w wants) (s store, err error) {
 	return s, os.WriteFile(filepath.Join(data, storeFile), text, 0o600)
 }
 
-// build fills a new store. One goroutine makes events and decodes them while the
+// buildEvents fills a new store. One goroutine makes events and decodes them while the
 // store writes those before.
-func build(ctx context.Context, data string, w wants) (s store, err error) {
-	s = store{Seed: w.seed, To: time.Now().UTC().Truncate(24 * time.Hour)}
+func buildEvents(ctx context.Context, data string, count, accounts int, seed uint64) (s EventStore, err error) {
+	s = EventStore{Seed: seed, To: time.Now().UTC().Truncate(24 * time.Hour)}
 	s.From = s.To.AddDate(-1, 0, 0)
-	for i := range w.accounts {
+	for i := range accounts {
 		s.Accounts = append(s.Accounts, fmt.Sprintf("%012d", i)) // the first is the root key's
 	}
-	s.Messages = make([][]string, w.accounts)
-	g, err := generate.New(generate.Options{Seed: w.seed, Records: int64(w.events), From: s.From, To: s.To, Account: yard.Account, Region: yard.Region})
+	s.Messages = make([][]string, accounts)
+	g, err := generate.New(generate.Options{Seed: seed, Records: int64(count), From: s.From, To: s.To, Account: Account, Region: Region})
 	if err != nil {
 		return s, err
 	}
@@ -111,7 +110,7 @@ func build(ctx context.Context, data string, w wants) (s store, err error) {
 		s.Events += added
 		if time.Since(last) > 10*time.Second {
 			last = time.Now()
-			yard.Say("%d events are stored, %.0f a second", s.Events, float64(s.Events)/time.Since(start).Seconds())
+			Say("%d events are stored, %.0f a second", s.Events, float64(s.Events)/time.Since(start).Seconds())
 		}
 	}
 	s.Seconds = time.Since(start).Seconds()
@@ -119,9 +118,9 @@ func build(ctx context.Context, data string, w wants) (s store, err error) {
 }
 
 // make makes events and gives them to batches.
-func (s *store) make(ctx context.Context, g *generate.Generator, batches chan<- []events.Event) error {
+func (s *EventStore) make(ctx context.Context, g *generate.Generator, batches chan<- []events.Event) error {
 	r := mathrand.New(mathrand.NewPCG(s.Seed, 1))
-	src := events.Source{Account: yard.Account, Region: yard.Region}
+	src := events.Source{Account: Account, Region: Region}
 	seen := make([]int, len(s.Accounts))
 	var record []byte
 	var batch []events.Event
@@ -163,7 +162,7 @@ func (s *store) make(ctx context.Context, g *generate.Generator, batches chan<- 
 }
 
 // accountOf says whose message it is.
-func (s *store) accountOf(id string) int {
+func (s *EventStore) accountOf(id string) int {
 	n := xxhash.Sum64String(id) >> 11
 	if share := float64(n) / (1 << 53); share >= firstHasShare && len(s.Accounts) > 1 {
 		return 1 + int(n%uint64(len(s.Accounts)-1))
@@ -171,9 +170,9 @@ func (s *store) accountOf(id string) int {
 	return 0
 }
 
-// makeKeys makes a key for each account, in a new database beside the events: the
+// MakeKeys makes a key for each account, in a new database beside the events: the
 // one of an earlier run, with its keys, goes.
-func makeKeys(ctx context.Context, data string, accounts []string) (keys []aws.Credentials, err error) {
+func MakeKeys(ctx context.Context, data string, accounts []string) (keys []aws.Credentials, err error) {
 	old, err := filepath.Glob(server.DatabasePath(data) + "*")
 	if err != nil {
 		return nil, err
