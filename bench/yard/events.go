@@ -54,6 +54,16 @@ func OpenEvents(ctx context.Context, data string, events, accounts int, seed uin
 		if s.Events < events || len(s.Accounts) != accounts {
 			return s, fmt.Errorf("%s has %d events of %d accounts, not %d of %d: remove it, or ask for as many", data, s.Events, len(s.Accounts), events, accounts)
 		}
+		// The database of an earlier run, with its keys and jobs, goes.
+		old, err := filepath.Glob(server.DatabasePath(data) + "*")
+		if err != nil {
+			return s, err
+		}
+		for _, path := range append(old, filepath.Join(data, "objects")) {
+			if err := os.RemoveAll(path); err != nil {
+				return s, err
+			}
+		}
 		Say("using the store in %s, of %v", data, s.To)
 		return s, nil
 	}
@@ -170,18 +180,8 @@ func (s *EventStore) accountOf(id string) int {
 	return 0
 }
 
-// MakeKeys makes a key for each account, in a new database beside the events: the
-// one of an earlier run, with its keys, goes.
+// MakeKeys makes a key for each account, in a new database beside the events.
 func MakeKeys(ctx context.Context, data string, accounts []string) (keys []aws.Credentials, err error) {
-	old, err := filepath.Glob(server.DatabasePath(data) + "*")
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range old {
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
 	file, err := keyfile.Open(server.KeyPath(data))
 	if err != nil {
 		return nil, err
