@@ -91,7 +91,7 @@ func (o Order) Source() Source {
 type Mail struct {
 	Start, End       time.Time // of sending, both inclusive
 	Include, Exclude Filters
-	MaxResults       int64    // rows
+	MaxResults       int64    // rows; 0 for all
 	Columns          []string `json:",omitempty"` // their names; none for the usual ones
 	// Of Events only: those that the store got after the one time and not after the
 	// other, unless these are zero.

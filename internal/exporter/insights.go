@@ -12,8 +12,8 @@ import (
 	"sesame/internal/events"
 )
 
-// insightsColumns are those of the service's file, in order.
-var insightsColumns = []string{
+// sesColumns are those of the service's file, in order.
+var sesColumns = []string{
 	"messageid", "sendtimestamp", "isp", "fromaddress", "destination", "subject", "last_delivery_event", "last_engagement_event",
 	"last_delivery_event_timestamp", "last_engagement_event_timestamp", "bounce_sub_type", "diagnostic_code",
 }
@@ -27,7 +27,7 @@ type rowMaker struct {
 	date  string // "2006-01-02 "
 }
 
-// insights gives the values of insightsColumns.
+// insights gives the values of sesColumns.
 func (m *rowMaker) insights(r *eventdb.Recipient) []string {
 	m.times = m.times[:0]
 	m.row = append(m.row[:0], r.MessageID, m.timestamp(r.Sent), r.ISP, r.From, r.Destination, r.Subject, lastDelivery(r), string(r.Engagement),
@@ -74,7 +74,7 @@ func (s *Service) insights(ctx context.Context, j Job, w io.Writer, progress fun
 	include, exclude := newMatcher(q.Include), newMatcher(q.Exclude)
 	format := formats[j.Order.Format]
 	var p Progress
-	buf := format.begin(nil, insightsColumns)
+	buf := format.begin(nil, sesColumns)
 	maker := rowMaker{times: make([]byte, 0, 128)} // room for three times, so that it does not move
 	mail := eventdb.Mail{From: start, To: q.End.Add(time.Millisecond), OneRecipient: s.Config.LikeSES}
 	mail.Read = func(from time.Time, n int64) {
@@ -86,7 +86,7 @@ func (s *Service) insights(ctx context.Context, j Job, w io.Writer, progress fun
 		if !include.match(r) || !exclude.empty && exclude.match(r) {
 			return nil
 		}
-		buf = format.row(buf, insightsColumns, maker.insights(r), p.Exported == 0)
+		buf = format.row(buf, sesColumns, maker.insights(r), p.Exported == 0)
 		p.Exported++
 		if len(buf) > 256<<10 {
 			if _, err := w.Write(buf); err != nil {
