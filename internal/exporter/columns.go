@@ -169,6 +169,36 @@ func recipientTags(r *eventdb.Recipient) string { return r.Tags }
 
 func eventTags(e *events.Event) string { return e.Tags }
 
+// recipientFacts and eventFacts say what filters ask for.
+func recipientFacts(m *maker, f *facts, r *eventdb.Recipient) {
+	*f = facts{
+		from: r.From, destination: r.Destination, subject: r.Subject, isp: r.ISP, lastDelivery: lastDelivery(r), lastEngagement: string(r.Engagement),
+		set: r.ConfigurationSet, identity: r.Identity, bounceSubType: m.spell(r.SubType), diagnostic: r.Diagnostic, tags: r.Tags, maker: m,
+	}
+}
+
+func eventFacts(m *maker, f *facts, e *events.Event) {
+	*f = facts{
+		from: e.From, destination: e.Destination, subject: e.Subject, isp: e.ISP, eventType: string(e.Type),
+		set: e.ConfigurationSet, identity: e.Identity, bounceSubType: m.spell(bounceSubType(e)), diagnostic: e.Diagnostic, tags: e.Tags, maker: m,
+	}
+}
+
+// lastDelivery spells a recipient's last delivery event as SES v2's
+// DeliveryEventType does; "" for none.
+func lastDelivery(r *eventdb.Recipient) string {
+	if r.Delivery != events.Bounce {
+		return string(r.Delivery)
+	}
+	switch r.BounceType {
+	case "PERMANENT":
+		return "PERMANENT_BOUNCE"
+	case "TRANSIENT":
+		return "TRANSIENT_BOUNCE"
+	}
+	return "UNDETERMINED_BOUNCE"
+}
+
 // maker makes rows, and remembers what it made of text that many rows have.
 type maker struct {
 	spelled map[string]string // of sub-types

@@ -52,7 +52,7 @@ type sesameMailSource struct {
 	EndDate    *time.Time
 	Include    *sesameFilters
 	Exclude    *sesameFilters
-	MaxResults *int64    `range:"1.."`                           // all when absent
+	MaxResults *int64    `range:"1.."`                            // all when absent
 	Columns    []*string `length:"1..200" elementlength:"1..300"` // the usual ones when absent
 }
 
