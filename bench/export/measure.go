@@ -129,6 +129,6 @@ func duckDB(database, query, to string) (err error) {
 	if err := db.QueryRow("SELECT version()").Scan(&version); err != nil {
 		return err
 	}
-	fmt.Println(took, rows, version)
+	fmt.Println(int64(took), rows, version)
 	return nil
 }
