@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -137,13 +138,14 @@ func TestExportCommand(t *testing.T) {
 		}
 	}
 
-	// Several files, of which none is there before all are.
-	if err := os.WriteFile(filepath.Join(dir, "part-0099.csv"), []byte("of an earlier export"), 0o600); err != nil {
+	// Several files. That there is one more of an earlier export is told.
+	parts := (len(all) + 999) / 1000
+	earlier := fmt.Sprintf("part-%04d.csv", parts+1)
+	if err := os.WriteFile(filepath.Join(dir, earlier), []byte("earlier"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, said = e.run(t, 0, dir, "insights", "--range", mailRange, "--rows-per-file", "1000", "--out", "part.csv")
-	parts := (len(all) + 999) / 1000
-	if want := fmt.Sprintf("to %d files, part-0001.csv to part-%04d.csv.", parts, parts); !strings.Contains(said, want) {
+	if want := fmt.Sprintf("to %d files, part-0001.csv to part-%04d.csv.\n%s was there before", parts, parts, earlier); !strings.Contains(said, want) {
 		t.Errorf("it said %s, without %s", said, want)
 	}
 	header, joined := mail[:strings.IndexByte(mail, '\n')+1], ""
@@ -325,50 +327,106 @@ func TestExportCommandOutlivesTheServer(t *testing.T) {
 	}
 }
 
-// A download that breaks off goes on where it did, and gives the whole file.
-func TestExportCommandDownloadBreaksOff(t *testing.T) {
+// between starts a server whose files are fetched through a connection of the test's:
+// pass is given what the server answers.
+func between(t *testing.T, pass func(client io.Writer, server io.Reader), asked func(line string)) *exportCommand {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
 	e := startWithMail(t, 20_000, "--public-url", "http://"+listener.Addr().String())
-	var ranges, cut atomic.Int64
-	go func() {
+	var all sync.WaitGroup
+	all.Go(func() {
 		for {
-			from, err := listener.Accept()
+			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer from.Close()
-				to, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
-				if err != nil {
-					return
+			server, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+			if err != nil {
+				client.Close()
+				continue
+			}
+			all.Go(func() {
+				pass(client, server)
+				client.Close()
+				server.Close()
+			})
+			all.Go(func() {
+				for lines := bufio.NewScanner(io.TeeReader(client, server)); lines.Scan(); {
+					asked(lines.Text())
 				}
-				defer to.Close()
-				go func() {
-					defer to.Close()
-					asked := bufio.NewReader(from)
-					for {
-						line, err := asked.ReadString('\n')
-						if strings.HasPrefix(line, "Range: bytes=") {
-							ranges.Add(1)
-						}
-						if _, e := io.WriteString(to, line); e != nil || err != nil {
-							return
-						}
-					}
-				}()
-				if n, _ := io.CopyN(from, to, 400_000); n == 400_000 {
-					cut.Add(1)
-				}
-			}()
+				server.Close()
+			})
 		}
-	}()
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	return e
+}
+
+// A download that breaks off goes on where it did, and gives the whole file.
+func TestExportCommandDownloadBreaksOff(t *testing.T) {
+	var ranges, cut atomic.Int64
+	e := between(t, func(client io.Writer, server io.Reader) {
+		if n, _ := io.CopyN(client, server, 400_000); n == 400_000 {
+			cut.Add(1)
+		}
+	}, func(line string) {
+		if strings.HasPrefix(line, "Range: bytes=") {
+			ranges.Add(1)
+		}
+	})
 	dir := t.TempDir()
 	_, said := e.run(t, 0, dir, "events", "--range", mailRange, "--out", "mail.ndjson")
 	if n := lineCount(read(t, dir, "mail.ndjson")); n != e.events || cut.Load() < 3 || ranges.Load() < 3 {
 		t.Errorf("%d events, and %d came in; it was broken off %d times, and went on %d times\n%s", n, e.events, cut.Load(), ranges.Load(), said)
+	}
+}
+
+// What is changed on its way is not kept.
+func TestExportCommandDownloadChanged(t *testing.T) {
+	e := between(t, func(client io.Writer, server io.Reader) {
+		if _, err := io.CopyN(client, server, 100_000); err != nil {
+			return
+		}
+		one := make([]byte, 1)
+		if _, err := io.ReadFull(server, one); err != nil {
+			return
+		}
+		one[0] ^= 1
+		client.Write(one)
+		io.Copy(client, server)
+	}, func(string) {})
+	dir := t.TempDir()
+	_, said := e.run(t, 1, dir, "events", "--range", mailRange, "--out", "mail.ndjson")
+	if all := names(t, dir); len(all) > 0 || !strings.Contains(said, "is not what the server wrote") || !strings.Contains(said, "`sesame export fetch ") {
+		t.Errorf("it left %v, and said\n%s", all, said)
+	}
+}
+
+// Ctrl-C while a file is fetched leaves none, and says how to get it.
+func TestExportCommandDownloadInterrupted(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	e := between(t, func(client io.Writer, server io.Reader) {
+		io.CopyN(client, server, 200_000)
+		once.Do(func() { close(begun) })
+		<-release
+	}, func(string) {})
+	defer close(release)
+	dir := t.TempDir()
+	c, job, said := e.begin(t, dir, "events", "--range", mailRange, "--out", "mail.ndjson")
+	<-begun
+	c.Process.Signal(syscall.SIGINT)
+	c.Wait()
+	if code := c.ProcessState.ExitCode(); code != 1 || !strings.Contains(said.String(), "stopped while downloading, and no file was written; the export is done, and `sesame export fetch "+job+"`") {
+		t.Errorf("status %d\n%s", code, said)
+	}
+	if all := names(t, dir); len(all) > 0 {
+		t.Errorf("it left %v", all)
 	}
 }
