@@ -30,8 +30,8 @@ func TestReadmeSession(t *testing.T) {
 	}
 	exports += "\nexport AWS_ACCESS_KEY_ID=" + rootID + "\nexport AWS_SECRET_ACCESS_KEY='" + rootSecret + "'\n"
 	blocks := shellBlock.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) != 10 {
-		t.Fatalf("the README has %d sessions, want 10", len(blocks))
+	if len(blocks) != 11 {
+		t.Fatalf("the README has %d sessions, want 11", len(blocks))
 	}
 	cli := exec.Command("aws", "mailmanager", "help").Run() == nil
 	boto := exec.Command("python3", "-c", "import boto3; boto3.client('mailmanager', region_name='us-east-1')").Run() == nil
@@ -77,6 +77,8 @@ func TestReadmeSession(t *testing.T) {
 			want = []string{`\d+ events are new`, `(?m)^\S+\s+SEND$`, `(?m)^\S+\s+CLICK$`, `(?s)"sent",\s+\[[^\]]*\],\s+\[(\s+[1-9]\d*,?){7}\s+\]`, `"opened"`}
 		case strings.HasPrefix(name, "Everything"):
 			want = []string{`^"messageid","sendtimestamp",.*,\n"01`, `,"PERMANENT_BOUNCE",`}
+		case strings.HasPrefix(name, "The same with"):
+			want = []string{`Wrote [1-9]\d* rows, .* to bounced\.csv\.`, `Wrote [1-9]\d* rows, .* to clicks\.parquet\.`, `\nCONFIGURATION_SET,SEND_VOLUME,DELIVERY_RATE,OPEN_RATE\n`, `\nmarketing,[1-9]\d*,0\.9\d+,0\.\d+\n`}
 		case strings.HasPrefix(name, "Take a list out"):
 			want = []string{`Wrote .* to daily\.csv\.`, `2 new members`, `\naddress\nc@example\.com\nd@example\.com\n$`}
 		}
@@ -87,7 +89,7 @@ func TestReadmeSession(t *testing.T) {
 			}
 		}
 	}
-	if !ran["Go"] || !ran["JavaScript"] {
+	if !ran["Go"] || !ran["JavaScript"] || !ran["The same with one command"] {
 		t.Errorf("ran %v", ran)
 	}
 }

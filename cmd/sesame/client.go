@@ -62,6 +62,8 @@ func (c client) kinder(err error) error {
 			return errors.New("the server does not know this access key: check AWS_ACCESS_KEY_ID")
 		case "InvalidSignatureException":
 			return fmt.Errorf("the server refuses the signature: check AWS_SECRET_ACCESS_KEY and --region (%s)", api.ErrorMessage())
+		case "AccessDeniedException":
+			return fmt.Errorf("%s: use a key that may (`sesame keys create`, where the server runs, makes one)", api.ErrorMessage())
 		}
 		return fmt.Errorf("%s: %s", api.ErrorCode(), api.ErrorMessage())
 	}

@@ -11,16 +11,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager"
 	"github.com/aws/aws-sdk-go-v2/service/mailmanager/types"
-	"github.com/aws/smithy-go"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 )
 
 type importCmd struct {
@@ -279,39 +274,22 @@ func number(n int64, thing string) string {
 }
 
 // watch shows a job's progress until it has ended or ctx has.
-func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (report, error) {
+func watch(ctx context.Context, w io.Writer, cfg aws.Config, job string) (r report, err error) {
 	p := newProgress(w)
 	defer p.end()
-	for answered := time.Now(); ; {
-		var r report
-		err := sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job}, &r)
-		pause := 100 * time.Millisecond
-		var api smithy.APIError
-		switch {
-		case err != nil && (!errors.As(err, &api) || api.ErrorCode() == "ServiceUnavailable") && ctx.Err() == nil && time.Since(answered) < waitForServer:
-			p.show("the server does not answer, and is waited for", 0, "", 0)
-			pause = time.Second
-		case err != nil:
-			return r, err
-		case r.Status != "PROCESSING":
-			return r, nil
-		default:
+	err = poll(ctx, p, func() (ended bool, err error) {
+		r = report{}
+		if err := sesame(ctx, cfg, "GetAddressListImportReport", map[string]any{"JobId": job}, &r); err != nil {
+			return false, err
+		}
+		if r.Status == "PROCESSING" {
 			p.show(r.doing())
+			return false, nil
 		}
-		if err == nil {
-			answered = time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return r, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+		return true, nil
+	})
+	return r, err
 }
-
-// waitForServer is how long a server may be away while a job runs: it may be
-// started anew, and goes on with the job then.
-const waitForServer = time.Minute
 
 // doing says what is done with a job that runs, and how far it is.
 func (r report) doing() (what string, share float64, detail string, so time.Duration) {
@@ -360,101 +338,4 @@ func refusedBy(answer *http.Response, what string) error {
 		text = found[1]
 	}
 	return errors.Join(fmt.Errorf("the %s was refused: %s: %s", what, answer.Status, text), err)
-}
-
-// counted shows how much of r was read.
-type counted struct {
-	r        io.Reader
-	n, total int64 // bytes; total is 0 when it is not known
-	what     string
-	begun    time.Time
-	progress *progress
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	so := time.Since(c.begun)
-	detail := fmt.Sprintf("% .1f", decor.SizeB1024(c.n))
-	share := 0.0
-	if c.total > 0 {
-		share = float64(c.n) / float64(c.total)
-		detail += fmt.Sprintf(" of % .1f", decor.SizeB1024(c.total))
-	}
-	c.progress.show(c.what, share, fmt.Sprintf("%s, % .1f/s", detail, decor.SizeB1024(float64(c.n)/max(so.Seconds(), 0.001))), so)
-	return n, err
-}
-
-// progress is a bar on a terminal, and elsewhere a line every few seconds.
-type progress struct {
-	w    io.Writer
-	last time.Time // when there was a line
-
-	bars *mpb.Progress // nil when w is no terminal
-	bar  *mpb.Bar
-
-	mu           sync.Mutex
-	what, detail string // of the bar
-}
-
-const lineEvery = 5 * time.Second
-
-func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, last: time.Now()}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.bars = mpb.New(mpb.WithOutput(w))
-		text := func(of *string) decor.Decorator {
-			return decor.Any(func(decor.Statistics) string {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				return *of
-			})
-		}
-		p.bar = p.bars.AddBar(barLength, mpb.BarRemoveOnComplete(), mpb.BarWidth(30), mpb.BarFillerMiddleware(sinceBegun),
-			mpb.PrependDecorators(text(&p.what)), mpb.AppendDecorators(text(&p.detail)))
-	}
-	return p
-}
-
-// sinceBegun leaves a bar out while nothing of it is done, or known to be.
-func sinceBegun(bar mpb.BarFiller) mpb.BarFiller {
-	return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
-		if s.Current == 0 {
-			return nil
-		}
-		return bar.Fill(w, s)
-	})
-}
-
-// barLength is the length of a bar in steps, of which it never makes the last.
-const barLength = 10_000
-
-// show says what is done, which share of it (0 to 1; 0 while it is not known),
-// more about it, and for how long it has been going on.
-func (p *progress) show(what string, share float64, detail string, so time.Duration) {
-	if p.bar == nil && time.Since(p.last) < lineEvery {
-		return
-	}
-	if share > 0 {
-		detail = strings.TrimSuffix(fmt.Sprintf("%.0f%%, %s", 100*share, detail), ", ")
-		if left := time.Duration(float64(so) * (1 - share) / share); left > time.Second {
-			detail += fmt.Sprintf(", about %s left", left.Round(time.Second))
-		}
-	}
-	if p.bar == nil {
-		p.last = time.Now()
-		fmt.Fprintln(p.w, strings.TrimSuffix(what+": "+detail, ": "))
-		return
-	}
-	p.mu.Lock()
-	p.what, p.detail = "  "+what+" ", "  "+detail
-	p.mu.Unlock()
-	p.bar.SetCurrent(min(int64(share*barLength), barLength-1))
-}
-
-func (p *progress) end() {
-	if p.bar != nil {
-		p.bar.Abort(true)
-		p.bars.Wait()
-	}
 }
