@@ -16,7 +16,7 @@ import (
 const (
 	// sliceEvents is about how many events a slice of send time has. Its recipients are
 	// in memory, about 400 bytes each, and of readers' slices and one more at once.
-	sliceEvents = 150_000
+	sliceEvents = 100_000
 	// crowded is how many times that a slice may turn out to have before it is halved:
 	// mail comes in bursts. Of one millisecond there may be more.
 	crowded = 2
