@@ -222,9 +222,13 @@ func TestCutOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			work, err := w.Claim(context.Background()) // cut off here, it would wait for its lease's end
+			if err != nil || work == nil {
+				t.Fatal("no job waits", err)
+			}
 			ctx, cancel := context.WithCancel(context.Background())
 			stop := time.AfterFunc(time.Duration(r.IntN(100_000))*time.Microsecond, cancel)
-			w.work(ctx)
+			work(ctx)
 			stop.Stop()
 			cancel()
 			j, err := w.Get(context.Background(), src, id)
