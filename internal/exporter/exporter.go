@@ -72,7 +72,7 @@ type Order struct {
 	Format      Format
 	Compression Compression `json:",omitempty"`
 	RowsPerFile int64       `json:",omitempty"` // 0 for one file of all
-	Destination string      `json:",omitempty"` // "s3://bucket/prefix/", where the files go too; "" for none
+	Destination string      `json:",omitempty"` // where the files go too, as Destinations.Refuse has it; "" for nowhere
 	Schedule    string      `json:",omitempty"` // the name of the schedule whose run it is
 }
 
@@ -199,6 +199,11 @@ type Objects interface {
 	// Put stores all that r gives, and is durable when it returns nil. check is
 	// asked after the last byte; errors of r and check are returned as they are.
 	Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error)
+	// OpenAt gives an object's content, to be closed.
+	OpenAt(ctx context.Context, key string) (interface {
+		io.ReaderAt
+		io.Closer
+	}, error)
 	// Delete removes an object; one that is not there is no error.
 	Delete(ctx context.Context, key string) error
 	// Each calls do for every object, with the time it was put.
