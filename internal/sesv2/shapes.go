@@ -227,16 +227,16 @@ type exportDestination struct {
 // the destination, and then at all else.
 func (a *API) beforeExport(input any) *wire.Error {
 	in := input.(*createExportJobInput)
-	source, destination := in.ExportDataSource, in.ExportDestination
+	source, to := in.ExportDataSource, in.ExportDestination
 	switch {
 	case source == nil || (source.MetricsDataSource == nil) == (source.MessageInsightsDataSource == nil):
 		return wire.Errorf(badRequest, "One data source must be provided")
-	case destination == nil || destination.DataFormat == nil:
+	case to == nil || to.DataFormat == nil:
 		return nil // the constraints tell of it
-	case *destination.DataFormat != "CSV" && *destination.DataFormat != "JSON":
+	case *to.DataFormat != "CSV" && *to.DataFormat != "JSON":
 		return wire.Errorf(badRequest, "1 validation error detected: Value at 'exportDestination.dataFormat' failed to satisfy constraint: Member must satisfy enum value set: [CSV, JSON]")
 	}
-	_, refusal := a.destination(destination.S3Url, 0)
+	_, refusal := destination(to.S3Url, 0, a.Exports.Config.Destinations)
 	return refusal
 }
 
