@@ -142,6 +142,9 @@ func transport(base *http.Transport, stall time.Duration) *http.Transport {
 		if err != nil {
 			return nil, err
 		}
+		if tcp, ok := c.(*net.TCPConn); ok {
+			tcp.SetLinger(0) // what is given up does not go on from the kernel's buffers
+		}
 		return &moving{Conn: c, stall: stall}, nil
 	}
 	t.TLSHandshakeTimeout = stall

@@ -219,7 +219,8 @@ type Line struct {
 	listener net.Listener
 	mu       sync.Mutex
 	passing  *sync.Cond
-	allowed  int64 // bytes to the server that may pass yet; below 0 for all
+	allowed  int64         // bytes to the server that may pass yet; below 0 for all
+	waiting  chan struct{} // closed when something may not pass
 	closed   bool
 	conns    []net.Conn
 	copying  sync.WaitGroup
@@ -254,9 +255,17 @@ func (s *Server) Through(t testing.TB, pause time.Duration) *Line {
 // CutAfter lets n more bytes pass to the server; below 0, all.
 func (l *Line) CutAfter(n int64) {
 	l.mu.Lock()
-	l.allowed = n
+	l.allowed, l.waiting = n, make(chan struct{})
 	l.mu.Unlock()
 	l.passing.Broadcast()
+}
+
+// WaitCut waits until something wants to pass and may not, since the last CutAfter.
+func (l *Line) WaitCut() {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.mu.Unlock()
+	<-waiting
 }
 
 func (l *Line) serve() {
@@ -300,6 +309,11 @@ type gate struct {
 func (g gate) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	for g.allowed >= 0 && g.allowed < int64(len(p)) && !g.closed {
+		select {
+		case <-g.waiting:
+		default:
+			close(g.waiting)
+		}
 		g.passing.Wait()
 	}
 	if g.allowed >= 0 {
