@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,7 +23,7 @@ type Destination interface {
 
 // DestinationError is why a file could not be put at its destination.
 type DestinationError struct {
-	Why string // for who made the job: begins in small letters, ends with a full stop
+	Why string // for who made the job, to follow a colon; ends with a full stop
 	Err error  // for the log
 }
 
@@ -73,6 +74,9 @@ func (d Destinations) Refuse(url string, rowsPerFile int64) (why string) {
 			return ""
 		}
 	}
+	if len(d) == 0 {
+		return "This server puts exports nowhere."
+	}
 	return "This server puts exports only below " + strings.Join(d, ", ") + "."
 }
 
@@ -101,8 +105,12 @@ func (j Job) PutAt() string {
 	return j.Order.Destination
 }
 
-// put puts the files at the order's destination, each once.
+// put puts the files at the order's destination, each once, if that is still allowed:
+// a schedule's order, or one from before a restart, can be old.
 func (r *run) put(ctx context.Context) error {
+	if why := r.Config.Destinations.Refuse(r.job.Order.Destination, r.job.Order.RowsPerFile); why != "" {
+		return &DestinationError{Why: why, Err: errors.New("the configuration does not allow it any more")}
+	}
 	for _, f := range r.files[r.putFiles:] {
 		if err := r.putFile(ctx, f); err != nil {
 			return err

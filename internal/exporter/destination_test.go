@@ -66,8 +66,8 @@ func TestRefuse(t *testing.T) {
 			t.Errorf("%q: %q, want %q", test.url, why, test.want)
 		}
 	}
-	if why := (exporter.Destinations{}).Refuse("s3://whole/", 0); why == "" {
-		t.Error("with no destinations one is allowed")
+	if why := (exporter.Destinations{}).Refuse("s3://whole/", 0); why != "This server puts exports nowhere." {
+		t.Errorf("with no destinations: %s", why)
 	}
 }
 
@@ -83,7 +83,7 @@ func (w *world) putTo(t *testing.T, endpoint string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	w.Destination = s
+	w.Destination, w.Config.Destinations = s, exporter.Destinations{"s3://" + bucket, "s3://missing"}
 }
 
 // sent are n messages.
@@ -153,6 +153,7 @@ func TestDestinationRefuses(t *testing.T) {
 		}
 	}
 	fails("s3://missing/folder/", "the bucket does not exist. ")
+	fails("s3://forbidden/", "This server puts exports only below s3://exports, s3://missing.")
 	server.Kill()
 	fails("s3://exports/folder/", "the store did not take it though it was tried for 2")
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"time"
 
 	"sesame/internal/eventdb"
@@ -155,6 +156,24 @@ type File struct {
 	Size   int64  // bytes
 	Rows   int64
 	CRC32C string // base64, as S3 gives it
+}
+
+// ContentType is by the file's name. Packed files are no other content than they are:
+// clients are to store them so.
+func (f File) ContentType() string {
+	switch path.Ext(f.Name) {
+	case ".json":
+		return "application/json"
+	case ".ndjson":
+		return "application/x-ndjson"
+	case ".parquet":
+		return "application/vnd.apache.parquet"
+	case ".gz":
+		return "application/gzip"
+	case ".zst":
+		return "application/zstd"
+	}
+	return "text/csv; charset=utf-8"
 }
 
 // Store keeps jobs. Each method that changes something is one transaction, durable

@@ -18,7 +18,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
@@ -167,14 +166,14 @@ func (p *put) whole(ctx context.Context) error {
 		return err
 	}
 	_, err = p.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &p.bucket, Key: &p.key, ContentType: contentType(p.file.Name), Body: body, ContentLength: &p.file.Size, ChecksumCRC32C: &sum,
+		Bucket: &p.bucket, Key: &p.key, ContentType: new(p.file.ContentType()), Body: body, ContentLength: &p.file.Size, ChecksumCRC32C: &sum,
 	}, p.patience.use)
 	return err
 }
 
 func (p *put) inParts(ctx context.Context) (err error) {
 	upload, err := p.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &p.bucket, Key: &p.key, ContentType: contentType(p.file.Name),
+		Bucket: &p.bucket, Key: &p.key, ContentType: new(p.file.ContentType()),
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumType: types.ChecksumTypeFullObject,
 	}, p.patience.use)
 	if err != nil {
@@ -239,16 +238,4 @@ func (p *put) abort(ctx context.Context, upload *string) {
 func partSize(size, least int64) int64 {
 	need := (size + mostParts - 1) / mostParts
 	return max(least, (need+1<<20-1)>>20<<20)
-}
-
-// contentType is by the ending of a file's name.
-func contentType(name string) *string {
-	known := map[string]string{
-		".csv": "text/csv; charset=utf-8", ".json": "application/json", ".ndjson": "application/x-ndjson",
-		".parquet": "application/vnd.apache.parquet", ".gz": "application/gzip", ".zst": "application/zstd",
-	}
-	if t, ok := known[path.Ext(name)]; ok {
-		return &t
-	}
-	return aws.String("application/octet-stream")
 }

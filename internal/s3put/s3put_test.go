@@ -106,7 +106,7 @@ func TestPut(t *testing.T) {
 		{"one-part.csv.gz", "application/gzip", part},
 		{"two-parts.parquet", "application/vnd.apache.parquet", part + 1},
 		{"parts.ndjson.zst", "application/zstd", 6*part + 12_345},
-		{"other", "application/octet-stream", 100},
+		{"packed.json.gz", "application/gzip", 100},
 	} {
 		f, content := file(test.key, test.size)
 		for range 2 { // the second takes the first one's place

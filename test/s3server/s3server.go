@@ -117,6 +117,9 @@ func StartTLS(t testing.TB, bucket string) (s *Server, ca string) {
 
 func start(t testing.TB, scheme, bucket string, client *http.Client, args ...string) *Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds an S3 server")
+	}
 	s := &Server{t: t, dir: t.TempDir(), address: freeAddress(t), args: args}
 	s.URL = scheme + "://" + s.address
 	s.Client = s3.New(s3.Options{
