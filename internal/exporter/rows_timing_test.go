@@ -54,6 +54,13 @@ func (nowhere) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error
 	return io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 256<<10))
 }
 
+func (nowhere) OpenAt(context.Context, string) (interface {
+	io.ReaderAt
+	io.Closer
+}, error) {
+	return nil, io.ErrUnexpectedEOF
+}
+
 func (nowhere) Delete(context.Context, string) error { return nil }
 
 func (nowhere) Each(context.Context, func(string, time.Time) error) error { return nil }
