@@ -16,14 +16,17 @@ func (d *DuckDB) Recipients(ctx context.Context, src events.Source, q Mail, do f
 	}
 	err := d.walk(ctx, src, mailWalk{q: q, slice: d.slice, readSlice: func(ctx context.Context, r *reader, p part) (read, error) {
 		g := <-free
-		if err := g.read(ctx, r, q.More, p); err != nil {
+		err := g.read(ctx, r, q.More, p)
+		got := read{n: int64(len(g.all)), events: g.events}
+		if err != nil {
 			free <- g
-			return read{events: g.events}, err
+			return got, err
 		}
-		return read{n: int64(len(g.all)), events: g.events, give: func() error {
+		got.give = func() error {
 			defer func() { free <- g }()
 			return g.each(do)
-		}}, nil
+		}
+		return got, nil
 	}})
 	if err != nil {
 		return fmt.Errorf("read what became of mail: %w%s", err, advice(err))
