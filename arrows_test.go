@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"internal/iam":         {},
 	"internal/importer":    {"internal/address", "internal/extsort", "internal/importfile", "internal/jobs", "internal/lists"},
 	"internal/importfile":  {"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/text/encoding/unicode"},
-	"internal/exporter":    {"internal/eventdb", "internal/events", "internal/jobs"},
+	"internal/exporter":    {"internal/eventdb", "internal/events", "internal/jobs", "github.com/robfig/cron/v3"},
 	"internal/jobs":        {},
 	"internal/keyfile":     {},
 	"internal/listfile":    {"internal/address", "internal/writeback", "golang.org/x/sys/unix"},

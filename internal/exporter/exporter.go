@@ -161,6 +161,8 @@ type File struct {
 // when it returns nil. Methods that take a lease give jobs.ErrLeaseLost when it is
 // not held.
 type Store interface {
+	ScheduleStore
+
 	// AddExport adds a PROCESSING job, unless its owner has limit of them of that
 	// source. ErrTooMany.
 	AddExport(ctx context.Context, j Job, limit int) error
@@ -187,7 +189,8 @@ type Store interface {
 	RenewExport(ctx context.Context, l jobs.Lease, until time.Time, p Progress) error
 	// ReleaseExport gives the job back as it stands.
 	ReleaseExport(ctx context.Context, l jobs.Lease) error
-	// FinishExport ends the job.
+	// FinishExport ends the job. If it is COMPLETED and the last run of a schedule, that
+	// has had all until the end of the run from then on.
 	FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, files []File, now time.Time) error
 	// RetireExports takes the files from at most n jobs that ended before a time, and
 	// gives the objects' keys.
@@ -210,4 +213,5 @@ type Events interface {
 	Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error
 	Events(ctx context.Context, src events.Source, q eventdb.Mail, do func(*events.Event) error) error
 	Groups(ctx context.Context, src events.Source, q eventdb.GroupQuery) ([]eventdb.Group, error)
+	Settle(t time.Time) time.Time
 }
