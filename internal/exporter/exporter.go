@@ -91,7 +91,7 @@ func (o Order) Source() Source {
 type Mail struct {
 	Start, End       time.Time // of sending, both inclusive
 	Include, Exclude Filters
-	MaxResults       int64    // rows
+	MaxResults       int64    // rows; 0 for all
 	Columns          []string `json:",omitempty"` // their names; none for the usual ones
 	// Of Events only: those that the store got after the one time and not after the
 	// other, unless these are zero.
@@ -180,6 +180,8 @@ type Store interface {
 	// ExportObjectNeeded says whether an object, of a key that begins with the id of
 	// its job, is one of the job's files.
 	ExportObjectNeeded(ctx context.Context, id, object string) (bool, error)
+	// ExportRuns says whether a job is PROCESSING, whoever owns it; false when there is none.
+	ExportRuns(ctx context.Context, id string) (bool, error)
 
 	// ClaimExport gives a PROCESSING job that has no live lease, and leases it to
 	// owner: of the account with the fewest jobs in hand, the one that waits longest.

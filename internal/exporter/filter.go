@@ -3,9 +3,6 @@ package exporter
 import (
 	"slices"
 	"strings"
-
-	"sesame/internal/eventdb"
-	"sesame/internal/events"
 )
 
 // pattern is a value of a filter that may begin and end with *.
@@ -35,6 +32,13 @@ func parsePattern(s string) pattern {
 	return p
 }
 
+func parsePatterns(values []string) (all []pattern) {
+	for _, v := range values {
+		all = append(all, parsePattern(v))
+	}
+	return all
+}
+
 func (p pattern) match(s string) bool {
 	switch {
 	case p.anyBefore && p.anyAfter:
@@ -47,49 +51,57 @@ func (p pattern) match(s string) bool {
 	return s == p.text
 }
 
+// facts are what filters ask for. What a recipient or an event does not have is
+// empty, and then meets no filter of that kind.
+type facts struct {
+	from, destination, subject, isp          string
+	lastDelivery, lastEngagement, eventType  string
+	set, identity, bounceSubType, diagnostic string
+	tags                                     string // a JSON object
+	maker                                    *maker // who knows what is in tags
+}
+
 // matcher is Filters made ready.
 type matcher struct {
-	from, destination, subject            []pattern
-	isps, lastDeliveries, lastEngagements []string
-	tenant, empty                         bool
+	Filters
+	from, destination, subject, diagnostic []pattern
+	tags                                   map[string][]pattern
+	empty                                  bool
 }
 
 func newMatcher(f Filters) *matcher {
-	patterns := func(values []string) (all []pattern) {
-		for _, v := range values {
-			all = append(all, parsePattern(v))
-		}
-		return all
-	}
 	m := &matcher{
-		from: patterns(f.From), destination: patterns(f.Destination), subject: patterns(f.Subject),
-		isps: f.ISP, lastDeliveries: f.LastDelivery, lastEngagements: f.LastEngagement, tenant: len(f.Tenant) > 0,
+		Filters: f, from: parsePatterns(f.From), destination: parsePatterns(f.Destination), subject: parsePatterns(f.Subject),
+		diagnostic: parsePatterns(f.Diagnostic), tags: map[string][]pattern{},
 	}
-	m.empty = len(f.From)+len(f.Destination)+len(f.Subject)+len(f.ISP)+len(f.LastDelivery)+len(f.LastEngagement)+len(f.Tenant) == 0
+	for name, values := range f.Tags {
+		m.tags[name] = parsePatterns(values)
+	}
+	m.empty = len(f.Tags) == 0
+	for _, values := range [][]string{f.From, f.Destination, f.Subject, f.ISP, f.LastDelivery, f.LastEngagement, f.Tenant, f.EventType, f.ConfigurationSet, f.Identity, f.BounceSubType, f.Diagnostic} {
+		m.empty = m.empty && len(values) == 0
+	}
 	return m
 }
 
 // match says whether all kinds of filters are met. Filters without any are.
-func (m *matcher) match(r *eventdb.Recipient) bool {
-	one := func(patterns []pattern, s string) bool {
-		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(s) })
-	}
+func (m *matcher) match(f *facts) bool {
 	in := func(values []string, s string) bool { return len(values) == 0 || slices.Contains(values, s) }
-	return !m.tenant && in(m.isps, r.ISP) && in(m.lastDeliveries, lastDelivery(r)) && in(m.lastEngagements, string(r.Engagement)) &&
-		one(m.from, r.From) && one(m.destination, r.Destination) && one(m.subject, r.Subject)
+	one := func(patterns []pattern, s string) bool { return len(patterns) == 0 || oneMatches(patterns, s) }
+	return len(m.Tenant) == 0 && in(m.ISP, f.isp) && in(m.LastDelivery, f.lastDelivery) && in(m.LastEngagement, f.lastEngagement) &&
+		in(m.EventType, f.eventType) && in(m.ConfigurationSet, f.set) && in(m.Identity, f.identity) && in(m.BounceSubType, f.bounceSubType) &&
+		one(m.from, f.from) && one(m.destination, f.destination) && one(m.subject, f.subject) && one(m.diagnostic, f.diagnostic) && m.matchTags(f)
 }
 
-// lastDelivery spells a recipient's last delivery event as SES v2's
-// DeliveryEventType does; "" for none.
-func lastDelivery(r *eventdb.Recipient) string {
-	if r.Delivery != events.Bounce {
-		return string(r.Delivery)
+func (m *matcher) matchTags(f *facts) bool {
+	for name, patterns := range m.tags {
+		if !slices.ContainsFunc(f.maker.valuesOf(f.tags)[name], func(s string) bool { return oneMatches(patterns, s) }) {
+			return false
+		}
 	}
-	switch r.BounceType {
-	case "PERMANENT":
-		return "PERMANENT_BOUNCE"
-	case "TRANSIENT":
-		return "TRANSIENT_BOUNCE"
-	}
-	return "UNDETERMINED_BOUNCE"
+	return true
+}
+
+func oneMatches(patterns []pattern, s string) bool {
+	return slices.ContainsFunc(patterns, func(p pattern) bool { return p.match(s) })
 }

@@ -2,9 +2,7 @@ package exporter
 
 import (
 	"context"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"sesame/internal/eventdb"
@@ -28,29 +26,38 @@ const (
 var columnNames = map[string]string{identity: "IDENTITY"}
 
 // metrics writes the counts of a job, a row for each combination of values.
-func (s *Service) metrics(ctx context.Context, j Job, w io.Writer, progress func(Progress)) (Progress, error) {
+func (r *run) metrics(ctx context.Context) error {
 	var p Progress
-	table := newCounts(j.Order.Metrics)
+	table := newCounts(r.job.Order.Metrics)
 	wanted := table.metrics()
 	for i, metric := range wanted {
-		n, err := s.count(ctx, j, metric, table)
+		n, err := r.count(ctx, r.job, metric, table)
 		if err != nil {
-			return p, err
+			return err
 		}
 		if metric == eventdb.Sends {
 			p.Processed += n
 		}
 		p.Share = float64(i+1) / float64(len(wanted)+1)
-		progress(p)
+		r.note(p)
 	}
-	text := table.csv
-	if j.Order.Format == JSON {
-		text = table.json
+	out := r.begin(ctx, table.headers())
+	row := make([]value, len(table.headers()))
+	for _, key := range table.sorted() {
+		values := strings.Split(key, "\x00")
+		for i, v := range values {
+			row[i].text = v
+		}
+		for i, c := range table.columns {
+			row[len(values)+i].number = table.value(c, table.rows[key])
+		}
+		if err := out.row(row); err != nil {
+			return err
+		}
 	}
-	b := text()
 	p.Share, p.Exported = 1, int64(len(table.rows))
-	_, err := w.Write(b)
-	return p, err
+	r.note(p)
+	return out.end()
 }
 
 // count counts a metric for all rows, and gives how much it is in all.
@@ -176,77 +183,29 @@ func (c Column) name() string {
 	return string(c.Metric) + "_VOLUME"
 }
 
-// value is a row's value of a column, with four decimals. A rate of nothing sent is
-// 0.
-func (t *counts) value(c Column, row map[eventdb.Metric]int64) string {
+// value is a row's value of a column. A rate of nothing sent is 0.
+func (t *counts) value(c Column, row map[eventdb.Metric]int64) float64 {
 	v := float64(row[c.Metric])
-	if c.Rate {
-		if row[eventdb.Sends] == 0 {
-			v = 0
-		} else {
-			v /= float64(row[eventdb.Sends])
-		}
+	if !c.Rate {
+		return v
 	}
-	return strconv.FormatFloat(v, 'f', 4, 64)
+	if row[eventdb.Sends] == 0 {
+		return 0
+	}
+	return v / float64(row[eventdb.Sends])
 }
 
-func columnName(dimension string) string {
-	if name := columnNames[dimension]; name != "" {
-		return name
-	}
-	return dimension
-}
-
-// csv has no quotes but where a value needs them.
-func (t *counts) csv() []byte {
-	var b []byte
+// headers are the columns of the file.
+func (t *counts) headers() (all []header) {
 	for _, d := range t.dimensions {
-		b = append(append(b, columnName(d)...), ',')
+		name := columnNames[d]
+		if name == "" {
+			name = d
+		}
+		all = append(all, header{name, ofText})
 	}
-	for i, c := range t.columns {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, c.name()...)
+	for _, c := range t.columns {
+		all = append(all, header{c.name(), ofNumber})
 	}
-	b = append(b, '\n')
-	for _, key := range t.sorted() {
-		for _, v := range strings.Split(key, "\x00") {
-			if strings.ContainsAny(v, "\",\r\n") {
-				v = `"` + strings.ReplaceAll(v, `"`, `""`) + `"`
-			}
-			b = append(append(b, v...), ',')
-		}
-		for i, c := range t.columns {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, t.value(c, t.rows[key])...)
-		}
-		b = append(b, '\n')
-	}
-	return b
-}
-
-func (t *counts) json() []byte {
-	b := []byte{'['}
-	for i, key := range t.sorted() {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '{')
-		for j, v := range strings.Split(key, "\x00") {
-			b = appendJSON(b, strings.ToLower(columnName(t.dimensions[j])))
-			b = append(appendJSON(append(b, ':'), v), ',')
-		}
-		b = append(b, `"metrics":{`...)
-		for j, c := range t.columns {
-			if j > 0 {
-				b = append(b, ',')
-			}
-			b = append(append(appendJSON(b, c.name()), ':'), t.value(c, t.rows[key])...)
-		}
-		b = append(b, "}}"...)
-	}
-	return append(b, "]\n"...)
+	return all
 }

@@ -1,15 +1,11 @@
 package exporter
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -109,7 +105,8 @@ type run struct {
 
 	mu    sync.Mutex // guards did
 	did   Progress
-	files []File
+	out   *output // what is written, nil before
+	files []File  // when all of them are
 }
 
 func (r *run) note(p Progress) {
@@ -133,7 +130,7 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	start := s.Now()
 	r := &run{Service: s, job: job, lease: lease}
 	log.Info("export begins")
-	err := jobs.Persist(ctx, r.renew, r.write, func(err error) bool { return !errors.Is(err, syscall.ENOSPC) }, func(err error) {
+	err := jobs.Persist(ctx, r.renew, r.write, func(err error) bool { return !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, errTooManyFiles) }, func(err error) {
 		log.Warn("an export ran into trouble and is tried again", "error", err)
 	})
 	status, reason := jobs.Completed, ""
@@ -152,6 +149,8 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		return
 	case errors.Is(err, syscall.ENOSPC):
 		status, reason = jobs.Failed, "The server has no room left on its disk. Try again when it has, or export less."
+	case errors.Is(err, errTooManyFiles):
+		status, reason = jobs.Failed, fmt.Sprintf("The export would have more than %d files. Give more RowsPerFile, or export less.", mostFiles)
 	default:
 		status, reason = jobs.Failed, "Something went wrong inside the server; its log says what under job "+job.ID+". Try again."
 	}
@@ -183,60 +182,61 @@ func (r *run) discard() {
 	r.files = nil
 }
 
-// write writes the job's file. It is durable when write returns nil, and there is
+// write writes the job's files. They are durable when write returns nil, and there are
 // none otherwise.
 func (r *run) write(ctx context.Context) error {
 	r.note(Progress{})
-	object := objects + r.NewID(r.job.ID)
-	reader, writer := io.Pipe()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli)) // a cryptographic one takes as long as all else
-	written := make(chan Progress, 1)
-	go func() {
-		buffered := bufio.NewWriterSize(io.MultiWriter(sum, writer), 512<<10)
-		p, err := r.rows(ctx, buffered)
-		if err == nil {
-			err = buffered.Flush()
+	r.files, r.out = nil, nil
+	// A panic is an error, as in the work itself.
+	err := jobs.Safely(ctx, func(ctx context.Context) error {
+		switch {
+		case r.job.Order.Insights != nil:
+			return r.insights(ctx)
+		case r.job.Order.Events != nil:
+			return r.events(ctx)
 		}
-		written <- p
-		writer.CloseWithError(err) // nil is the end of the file
-	}()
-	size, err := r.Objects.Put(ctx, object, reader, func(int64) error { return ctx.Err() })
-	reader.CloseWithError(errors.New("the file is not wanted any more"))
-	cancel()
-	p := <-written
-	if err != nil {
-		// It can be there all the same, and nobody counts on it.
-		return errors.Join(fmt.Errorf("write the file: %w", err), r.Objects.Delete(context.WithoutCancel(ctx), object))
-	}
-	r.note(p)
-	r.files = []File{{Object: object, Name: r.name(), Size: size, Rows: p.Exported, CRC32C: base64.StdEncoding.EncodeToString(sum.Sum(nil))}}
-	return nil
-}
-
-// rows writes what the job is of. A panic is an error, as in the work itself.
-func (r *run) rows(ctx context.Context, w io.Writer) (p Progress, err error) {
-	err = jobs.Safely(ctx, func(ctx context.Context) error {
-		what := r.metrics
-		if r.job.Order.Insights != nil {
-			what = r.insights
-		}
-		p, err = what(ctx, r.job, w, r.note)
-		return err
+		return r.metrics(ctx)
 	})
-	return p, err
+	if err == nil {
+		r.files = r.out.done
+		return nil
+	}
+	if r.out != nil {
+		err = r.out.abandon(err)
+	}
+	return fmt.Errorf("write the files: %w", err)
 }
 
-// name is what the service would call the file.
-func (r *run) name() string {
+// name is what the service would call a file. Those of several, of which this is the
+// nth from 1, have numbers.
+func (r *run) name(n int) string {
+	o := &r.job.Order
 	at := r.job.Created.UTC().Format("20060102_150405")
-	extension := "." + strings.ToLower(string(r.job.Order.Format))
-	if r.job.Order.Metrics != nil {
-		return "ses-metrics-" + at + "-" + r.job.ID + extension
+	name := "ses-metrics-" + at + "-" + r.job.ID
+	if o.Metrics == nil {
+		digest := sha256.Sum256([]byte(r.job.ID))
+		name = at + "_" + hex.EncodeToString(digest[:5])
 	}
-	digest := sha256.Sum256([]byte(r.job.ID))
-	return at + "_" + hex.EncodeToString(digest[:5]) + extension
+	if o.RowsPerFile > 0 {
+		name += fmt.Sprintf("_%05d", n)
+	}
+	return name + o.extension()
+}
+
+// extension says how a file is written.
+func (o *Order) extension() string {
+	end := "." + strings.ToLower(string(o.Format))
+	if o.Format == StrictCSV {
+		end = ".csv"
+	}
+	switch {
+	case o.Format == Parquet:
+	case o.Compression == Gzip:
+		end += ".gz"
+	case o.Compression == Zstd:
+		end += ".zst"
+	}
+	return end
 }
 
 // Retire deletes the files that Config.Keep says. Their jobs stay.
@@ -261,13 +261,19 @@ func (s *Service) Retire(ctx context.Context) error {
 // longer than it can take from its last byte to the end of its job.
 const unattached = time.Hour
 
-// Sweep deletes files that no job has: a crash can leave one.
+// Sweep deletes files that no job has and none writes: a crash can leave some.
 func (s *Service) Sweep(ctx context.Context) error {
 	return s.Objects.Each(ctx, func(key string, put time.Time) error {
 		name, ours := strings.CutPrefix(key, objects)
 		cut := strings.LastIndexByte(name, '-')
 		if !ours || cut < 0 || s.Now().Sub(put) < unattached {
 			return nil
+		}
+		// A job that runs may have ended a file long ago. Once it does not, what it needs
+		// stays as it is, so this is asked first.
+		runs, err := s.Store.ExportRuns(ctx, name[:cut])
+		if err != nil || runs {
+			return err
 		}
 		needed, err := s.Store.ExportObjectNeeded(ctx, name[:cut], key)
 		if err != nil || needed {

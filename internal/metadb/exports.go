@@ -122,6 +122,12 @@ func (db *DB) ExportObjectNeeded(ctx context.Context, id, object string) (needed
 	return needed, err
 }
 
+// ExportRuns is exporter.Store's.
+func (db *DB) ExportRuns(ctx context.Context, id string) (runs bool, err error) {
+	err = db.read.QueryRowContext(ctx, "SELECT count(*) FROM export_jobs WHERE id = ? AND status = 'PROCESSING'", id).Scan(&runs)
+	return runs, err
+}
+
 // ClaimExport is exporter.Store's.
 func (db *DB) ClaimExport(ctx context.Context, owner string, now, until time.Time) (j exporter.Job, ok bool, err error) {
 	// Most looks find nothing, and need not trouble the writer.

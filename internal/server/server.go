@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -218,7 +219,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		Pages:      wire.Pages{Seal: key.Seal, Unseal: key.Unseal},
 	}
 	mailManager := api.Service()
-	sesameOperations := append(api.SesameOperations(), email.doors.Operations()...)
+	sesameOperations := slices.Concat(api.SesameOperations(), email.api.SesameOperations(), email.doors.Operations())
 	edge := &wire.Edge{
 		Services: []*wire.Service{mailManager, email.api.Service()},
 		Sesame:   &wire.Service{Namespace: "sesame", IAMPrefix: "sesame", Errors: mailManager.Errors, Operations: sesameOperations, Strict: true},

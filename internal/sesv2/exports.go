@@ -110,13 +110,23 @@ func filters(in *messageInsightsFilters) exporter.Filters {
 }
 
 func metricsOrder(in *metricsDataSource) (*exporter.Metrics, error) {
-	order := &exporter.Metrics{Start: *in.StartDate, End: *in.EndDate, Dimensions: map[string][]string{}}
+	order, err := metricsTable(in.Dimensions, in.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	order.Start, order.End = *in.StartDate, *in.EndDate
+	return order, checkDays(order.Start, order.End)
+}
+
+// metricsTable gives an order without the time of it.
+func metricsTable(dimensions map[string][]*string, metrics []*exportMetric) (*exporter.Metrics, error) {
+	order := &exporter.Metrics{Dimensions: map[string][]string{}}
 	stars, longest := 0, 0
-	for _, name := range slices.Sorted(maps.Keys(in.Dimensions)) {
+	for _, name := range slices.Sorted(maps.Keys(dimensions)) {
 		if !insights.IsDimension(name) {
 			return nil, wire.Errorf(badRequest, "Unsupported dimension provided.")
 		}
-		for _, value := range texts(in.Dimensions[name]) {
+		for _, value := range texts(dimensions[name]) {
 			if value == allOfADimension {
 				stars++
 			} else if err := insights.CheckDimension(name, value); err != nil {
@@ -131,7 +141,7 @@ func metricsOrder(in *metricsDataSource) (*exporter.Metrics, error) {
 	if stars > 1 || stars == 1 && longest > 1 {
 		return nil, wire.Errorf(badRequest, "If one dimension has the * value, other dimensions can only contain one value.")
 	}
-	for _, m := range in.Metrics {
+	for _, m := range metrics {
 		if m.Name == nil {
 			return nil, wire.Errorf(badRequest, "A metric must have a name.")
 		}
@@ -141,13 +151,18 @@ func metricsOrder(in *metricsDataSource) (*exporter.Metrics, error) {
 		}
 		order.Columns = append(order.Columns, column)
 	}
-	if !order.Start.Before(order.End) {
-		return nil, wire.Errorf(badRequest, "Invalid date range")
-	}
-	if !order.Start.Equal(order.Start.Truncate(wholeDay)) || !order.End.Equal(order.End.Truncate(wholeDay)) {
-		return nil, wire.Errorf(badRequest, "To get daily aggregated data you must not specify partial-day timestamps. Please make your interval go from midnight to midnight UTC.")
-	}
 	return order, nil
+}
+
+// checkDays refuses a time that is not of whole days.
+func checkDays(start, end time.Time) error {
+	if !start.Before(end) {
+		return wire.Errorf(badRequest, "Invalid date range")
+	}
+	if !start.Equal(start.Truncate(wholeDay)) || !end.Equal(end.Truncate(wholeDay)) {
+		return wire.Errorf(badRequest, "To get daily aggregated data you must not specify partial-day timestamps. Please make your interval go from midnight to midnight UTC.")
+	}
+	return nil
 }
 
 func (a *API) getExportJob(ctx context.Context, c wire.Caller, in *getExportJobInput) (*getExportJobOutput, error) {
@@ -160,7 +175,7 @@ func (a *API) getExportJob(ctx context.Context, c wire.Caller, in *getExportJobI
 		JobId: &j.ID, ExportSourceType: &source, JobStatus: &status, CreatedTimestamp: &j.Created, CompletedTimestamp: known(j.Completed),
 		ExportDestination: &exportDestinationOutput{DataFormat: string(j.Order.Format)}, ExportDataSource: dataSource(j.Order),
 	}
-	if len(j.Files) > 0 {
+	if len(j.Files) == 1 { // of several, Sesame's GetExportReport tells
 		url := a.ExportURL(j.ID, j.Files[0].Name, a.Now())
 		out.ExportDestination.S3Url = &url
 	}
@@ -184,11 +199,17 @@ func known(t time.Time) *time.Time {
 	return &t
 }
 
+// dataSource is what SES's shapes can say of an order: nothing of one of events.
 func dataSource(o exporter.Order) *exportDataSource {
+	if o.Events != nil {
+		return nil
+	}
 	if q := o.Insights; q != nil {
-		return &exportDataSource{MessageInsightsDataSource: &messageInsightsDataSource{
-			StartDate: &q.Start, EndDate: &q.End, Include: shownFilters(q.Include), Exclude: shownFilters(q.Exclude), MaxResults: count(q.MaxResults),
-		}}
+		shown := &messageInsightsDataSource{StartDate: &q.Start, EndDate: &q.End, Include: shownFilters(q.Include), Exclude: shownFilters(q.Exclude)}
+		if q.MaxResults > 0 {
+			shown.MaxResults = count(q.MaxResults)
+		}
+		return &exportDataSource{MessageInsightsDataSource: shown}
 	}
 	m := &metricsDataSource{Dimensions: map[string][]*string{}, Namespace: new("VDM"), StartDate: &o.Metrics.Start, EndDate: &o.Metrics.End}
 	for name, values := range o.Metrics.Dimensions {

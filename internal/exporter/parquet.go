@@ -1,0 +1,142 @@
+package exporter
+
+import (
+	"io"
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/gzip"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+// Bounds of a row group, which is in memory, packed, until it is written.
+const (
+	groupRows = 122_880  // what DuckDB reads at once
+	groupText = 32 << 20 // bytes before they are packed
+	// batchRows is how many rows are handed on at once.
+	batchRows = 512
+	// mostOfDictionary is how many bytes of different values a column may have in a row
+	// group before it gets no dictionary.
+	mostOfDictionary = 1 << 20
+)
+
+// parquetTable is a table in Apache Parquet. What there is no value of is NULL, text
+// too; times are in UTC.
+type parquetTable struct {
+	w       *parquet.GenericWriter[any]
+	columns []header
+	batch   [][]parquet.Value // by column
+	rows    int64             // of the row group
+	text    int
+}
+
+func newParquet(columns []header, c Compression, w io.Writer) *parquetTable {
+	group := ordered{Group: parquet.Group{}}
+	for _, h := range columns {
+		var node parquet.Node
+		switch h.kind {
+		case ofTime:
+			node = parquet.Optional(parquet.Timestamp(parquet.Millisecond))
+		case ofBool:
+			node = parquet.Leaf(parquet.BooleanType)
+		case ofNumber:
+			node = parquet.Leaf(parquet.DoubleType)
+		default:
+			node = parquet.Optional(parquet.Encoded(parquet.String(), &parquet.RLEDictionary))
+		}
+		group.Group[h.name] = node
+		group.names = append(group.names, h.name)
+	}
+	var codec compress.Codec = &parquet.Uncompressed
+	switch c {
+	case Gzip:
+		codec = &gzip.Codec{Level: gzip.DefaultCompression}
+	case Zstd:
+		codec = &zstd.Codec{Level: zstd.SpeedDefault}
+	}
+	return &parquetTable{
+		w: parquet.NewGenericWriter[any](w, parquet.NewSchema("export", group), parquet.Compression(codec), parquet.WriteBufferSize(bufferSize),
+			parquet.DictionaryMaxBytes(mostOfDictionary), parquet.CreatedBy("sesame", "1", "")),
+		columns: columns, batch: make([][]parquet.Value, len(columns)),
+	}
+}
+
+// ordered is a group whose columns stand in the order of names, and not in that of the
+// alphabet.
+type ordered struct {
+	parquet.Group
+	names []string
+}
+
+// Fields is parquet.Node's.
+func (o ordered) Fields() []parquet.Field {
+	byName := map[string]parquet.Field{}
+	for _, f := range o.Group.Fields() {
+		byName[f.Name()] = f
+	}
+	all := make([]parquet.Field, len(o.names))
+	for i, name := range o.names {
+		all[i] = byName[name]
+	}
+	return all
+}
+
+func (t *parquetTable) row(values []value) error {
+	for i := range values {
+		v, kind := &values[i], t.columns[i].kind
+		var cell parquet.Value
+		switch {
+		case kind == ofBool:
+			cell = parquet.BooleanValue(v.n != 0).Level(0, 0, i)
+		case kind == ofNumber:
+			cell = parquet.DoubleValue(v.number).Level(0, 0, i)
+		case v.absent(kind):
+			cell = parquet.NullValue().Level(0, 0, i)
+		case kind == ofTime:
+			cell = parquet.Int64Value(v.n).Level(0, 1, i)
+		default:
+			cell = parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v.text), len(v.text))).Level(0, 1, i)
+			t.text += len(v.text)
+		}
+		t.batch[i] = append(t.batch[i], cell)
+	}
+	t.rows++
+	if t.rows < groupRows && t.text < groupText {
+		if t.rows%batchRows == 0 {
+			return t.hand()
+		}
+		return nil
+	}
+	return t.endGroup()
+}
+
+// hand hands the batch on.
+func (t *parquetTable) hand() error {
+	for i, column := range t.w.ColumnWriters() {
+		if len(t.batch[i]) == 0 {
+			continue
+		}
+		if _, err := column.WriteRowValues(t.batch[i]); err != nil {
+			return err
+		}
+		clear(t.batch[i])
+		t.batch[i] = t.batch[i][:0]
+	}
+	return nil
+}
+
+func (t *parquetTable) endGroup() error {
+	if err := t.hand(); err != nil {
+		return err
+	}
+	t.rows, t.text = 0, 0
+	return t.w.Flush()
+}
+
+func (t *parquetTable) end() error {
+	if err := t.hand(); err != nil {
+		return err
+	}
+	return t.w.Close()
+}
