@@ -143,7 +143,7 @@ type Job struct {
 
 // Progress is what a job has done.
 type Progress struct {
-	Share     float64 // of the time that is asked for: 0 to 1
+	Share     float64 // of the time that is asked for: 0 to 1; of what arrived in a time, 0 until the end
 	Processed int64   // events that were examined
 	Exported  int64   // rows that were written
 }
