@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"internal/importer":   {"internal/address", "internal/extsort", "internal/importfile", "internal/jobs", "internal/lists"},
 	"internal/importfile": {"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/text/encoding/unicode"},
 	"internal/exporter": {"internal/eventdb", "internal/events", "internal/jobs", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd",
-		"github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress", "github.com/parquet-go/parquet-go/compress/gzip", "github.com/parquet-go/parquet-go/compress/zstd"},
+		"github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress", "github.com/parquet-go/parquet-go/compress/gzip", "github.com/parquet-go/parquet-go/compress/zstd", "github.com/robfig/cron/v3"},
 	"internal/jobs":        {},
 	"internal/keyfile":     {},
 	"internal/listfile":    {"internal/address", "internal/writeback", "golang.org/x/sys/unix"},

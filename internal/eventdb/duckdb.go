@@ -359,10 +359,11 @@ func (d *DuckDB) add(together []request) (counts []int, err error) {
 }
 
 // Settle is Store's.
-func (d *DuckDB) Settle(t time.Time) {
+func (d *DuckDB) Settle(t time.Time) time.Time {
 	d.arriving.Lock() // what arrived by then is committed
 	defer d.arriving.Unlock()
 	d.arrived = max(d.arrived, t.UnixMilli())
+	return time.UnixMilli(d.arrived).UTC()
 }
 
 // mostOfMessage is how many events of a message are read of each table, the oldest.

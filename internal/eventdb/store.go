@@ -42,10 +42,13 @@ type Store interface {
 	// with the time asked for. The event is the caller's.
 	Events(ctx context.Context, src events.Source, q Mail, do func(*events.Event) error) error
 
-	// Settle divides what has arrived from what will: all events whose Arrived is t or
-	// before are there to be asked for when it returns, and those that come later, as long
-	// as the store is open, get a later one. t may not be after now.
-	Settle(t time.Time)
+	// Settle divides what has arrived from what will, at t or, if that is later, at the
+	// last time of arrival: all events whose Arrived is the time that it gives or before
+	// are there to be asked for when it returns, and those that come later, as long as
+	// the store is open, get a later one. That is after now, in milliseconds, only if t
+	// is, or the clock was set back. As much as t is after now, times of arrival are from
+	// then on.
+	Settle(t time.Time) time.Time
 
 	// Recipients calls do with each recipient of mail, the newest mail first, that of
 	// one moment in order of message id and address, until do gives an error, which it

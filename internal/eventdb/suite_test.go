@@ -257,7 +257,6 @@ func arrives(t *testing.T, s Store) {
 	go func() { all.Wait(); close(stop) }()
 	seen := map[uint64]int{}
 	read := func(after, until time.Time) {
-		s.Settle(until)
 		var last time.Time
 		err := s.Events(t.Context(), source, Mail{From: start.AddDate(0, 0, -1), To: start.AddDate(0, 0, 1), ArrivedAfter: after, ArrivedUntil: until}, func(e *events.Event) error {
 			if seen[e.Key()]++; !e.Arrived.After(after) || e.Arrived.After(until) || !last.IsZero() && e.Sent.After(last) {
@@ -275,14 +274,11 @@ func arrives(t *testing.T, s Store) {
 		select {
 		case <-stop:
 			going = false
-			time.Sleep(time.Second) // times of arrival may be ahead of the clock: a millisecond for each transaction
 		default:
 		}
-		until := time.Now().Truncate(time.Millisecond)
-		if until.After(before) {
-			read(before, until)
-			before = until
-		}
+		until := s.Settle(time.Now())
+		read(before, until)
+		before = until
 	}
 	if len(seen) != 6*batches {
 		t.Errorf("%d events were read, want %d", len(seen), 6*batches)
@@ -291,6 +287,16 @@ func arrives(t *testing.T, s Store) {
 		if n != 1 {
 			t.Errorf("event %d was read %d times", key, n)
 		}
+	}
+	// Who had all until a time to come gets what arrives now after that, too.
+	ahead := s.Settle(time.Now().Add(time.Hour))
+	if again := s.Settle(time.Now()); again.Before(ahead) || ahead.Before(before) {
+		t.Errorf("settled at %v, %v and then %v", before, ahead, again)
+	}
+	add(t, s, 1, event(3*batches, events.Send, start, nil))
+	seen = map[uint64]int{}
+	if read(ahead, s.Settle(time.Now())); len(seen) != 1 {
+		t.Errorf("%d events arrived after a time to come, want 1", len(seen))
 	}
 }
 

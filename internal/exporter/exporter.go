@@ -144,7 +144,7 @@ type Job struct {
 
 // Progress is what a job has done.
 type Progress struct {
-	Share     float64 // of the time that is asked for: 0 to 1
+	Share     float64 // of the time that is asked for: 0 to 1; of what arrived in a time, 0 until the end
 	Processed int64   // events that were examined
 	Exported  int64   // rows that were written
 }
@@ -180,6 +180,8 @@ func (f File) ContentType() string {
 // when it returns nil. Methods that take a lease give jobs.ErrLeaseLost when it is
 // not held.
 type Store interface {
+	ScheduleStore
+
 	// AddExport adds a PROCESSING job, unless its owner has limit of them of that
 	// source. ErrTooMany.
 	AddExport(ctx context.Context, j Job, limit int) error
@@ -208,7 +210,8 @@ type Store interface {
 	RenewExport(ctx context.Context, l jobs.Lease, until time.Time, p Progress) error
 	// ReleaseExport gives the job back as it stands.
 	ReleaseExport(ctx context.Context, l jobs.Lease) error
-	// FinishExport ends the job.
+	// FinishExport ends the job. If it is COMPLETED and the last run of a schedule, that
+	// has had all until the end of the run from then on.
 	FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status, reason string, p Progress, files []File, now time.Time) error
 	// RetireExports takes the files from at most n jobs that ended before a time, and
 	// gives the objects' keys.
@@ -236,4 +239,5 @@ type Events interface {
 	Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error
 	Events(ctx context.Context, src events.Source, q eventdb.Mail, do func(*events.Event) error) error
 	Groups(ctx context.Context, src events.Source, q eventdb.GroupQuery) ([]eventdb.Group, error)
+	Settle(t time.Time) time.Time
 }

@@ -55,7 +55,9 @@ func rows[R any](ctx context.Context, r *run, q *Mail, mail eventdb.Mail, column
 	mail.To, mail.Only, mail.Enough = q.End.Add(time.Millisecond), include.only(), q.MaxResults
 	mail.Read = func(from time.Time, n int64) {
 		p.Processed += n
-		p.Share = 1 - max(0, float64(from.Sub(mail.From)))/max(1, float64(mail.To.Sub(mail.From)))
+		if q.ArrivedUntil.IsZero() { // of mail of any time, there is no telling
+			p.Share = 1 - max(0, float64(from.Sub(mail.From)))/max(1, float64(mail.To.Sub(mail.From)))
+		}
 		r.note(p)
 	}
 	out := r.begin(ctx, headers(columns))

@@ -48,6 +48,8 @@ func (made) Groups(context.Context, events.Source, eventdb.GroupQuery) ([]eventd
 	return nil, nil
 }
 
+func (made) Settle(t time.Time) time.Time { return t }
+
 type nowhere struct{}
 
 func (nowhere) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error) (int64, error) {

@@ -16,24 +16,26 @@ import (
 
 // AddExport is exporter.Store's.
 func (db *DB) AddExport(ctx context.Context, j exporter.Job, limit int) error {
+	return db.tx(ctx, func(tx *sql.Tx) error { return addExport(tx, j, limit) })
+}
+
+func addExport(tx *sql.Tx, j exporter.Job, limit int) error {
 	order, err := json.Marshal(j.Order)
 	if err != nil {
 		return err
 	}
-	return db.tx(ctx, func(tx *sql.Tx) error {
-		var running int
-		err := tx.QueryRow("SELECT count(*) FROM export_jobs WHERE status = 'PROCESSING' AND account = ? AND region = ? AND source = ?",
-			j.Owner.Account, j.Owner.Region, string(j.Order.Source())).Scan(&running)
-		if err != nil {
-			return err
-		}
-		if running >= limit {
-			return exporter.ErrTooMany
-		}
-		_, err = tx.Exec("INSERT INTO export_jobs (id, account, region, source, what, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			j.ID, j.Owner.Account, j.Owner.Region, string(j.Order.Source()), string(order), string(j.Status), millis(j.Created))
+	var running int
+	err = tx.QueryRow("SELECT count(*) FROM export_jobs WHERE status = 'PROCESSING' AND account = ? AND region = ? AND source = ?",
+		j.Owner.Account, j.Owner.Region, string(j.Order.Source())).Scan(&running)
+	if err != nil {
 		return err
-	})
+	}
+	if running >= limit {
+		return exporter.ErrTooMany
+	}
+	_, err = tx.Exec("INSERT INTO export_jobs (id, account, region, source, what, status, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		j.ID, j.Owner.Account, j.Owner.Region, string(j.Order.Source()), string(order), string(j.Status), millis(j.Created))
+	return err
 }
 
 const exportColumns = "n, account, region, id, what, status, created, completed, progress, error, files"
@@ -171,8 +173,14 @@ func (db *DB) FinishExport(ctx context.Context, l jobs.Lease, status jobs.Status
 	if err != nil {
 		return err
 	}
-	return underLease(ctx, db.write, "export_jobs", l, "status = ?, error = ?, progress = ?, files = ?, completed = ?, lease_owner = '', lease_until = 0",
-		string(status), reason, string(text), string(list), millis(now))
+	return db.tx(ctx, func(tx *sql.Tx) error {
+		err := underLease(ctx, tx, "export_jobs", l, "status = ?, error = ?, progress = ?, files = ?, completed = ?, lease_owner = '', lease_until = 0",
+			string(status), reason, string(text), string(list), millis(now))
+		if err == nil && status == jobs.Completed {
+			_, err = tx.Exec("UPDATE export_schedules SET until = last_until WHERE last_job = ?", l.Job)
+		}
+		return err
+	})
 }
 
 // RetireExports is exporter.Store's.

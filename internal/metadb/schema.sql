@@ -122,3 +122,21 @@ CREATE TABLE export_jobs (
 CREATE INDEX export_jobs_by_owner ON export_jobs (account, region, n);
 CREATE INDEX export_jobs_to_do ON export_jobs (account, lease_until) WHERE status = 'PROCESSING';
 CREATE INDEX export_jobs_to_retire ON export_jobs (completed) WHERE files <> 'null';
+
+CREATE TABLE export_schedules (
+  n          INTEGER PRIMARY KEY AUTOINCREMENT, -- new with each put; never used twice
+  account    TEXT NOT NULL,
+  region     TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  cron       TEXT NOT NULL,
+  what       TEXT NOT NULL,                     -- JSON: exporter.Order, without times
+  created    INTEGER NOT NULL,
+  next       INTEGER NOT NULL,                  -- when it is due
+  until      INTEGER NOT NULL,                  -- where what completed runs were of ends
+  last_run   INTEGER NOT NULL,
+  last_job   TEXT NOT NULL,                     -- export_jobs.id; '' before the first
+  last_until INTEGER NOT NULL,                  -- where what that one is of ends: until, once it is COMPLETED
+  UNIQUE (account, region, name)
+);
+CREATE INDEX export_schedules_due ON export_schedules (next);
+CREATE INDEX export_schedules_by_job ON export_schedules (last_job);

@@ -33,6 +33,10 @@ const (
 	ingestIdle   = 30 * time.Second
 )
 
+// scheduleEvery is how often is looked whether a scheduled export is due: a look
+// finds nothing, as a rule, and costs no more than a worker's for a job.
+const scheduleEvery = time.Second
+
 // EventsPath is where a data folder has its store of events.
 func EventsPath(dataDir string) string { return filepath.Join(dataDir, "events.duckdb") }
 
@@ -75,6 +79,9 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, files *blob
 		}
 	}
 	exporting.Claim = exports.Claim
+	if err := exports.ResumeSchedules(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	return &eventParts{
 		store: store, exports: exports, exporting: exporting,
 		doors: &ingest.Doors{
@@ -130,6 +137,20 @@ func (e *eventParts) retire(ctx context.Context) error {
 		e.log.Info("old events were removed", "events", dropped)
 	}
 	return err
+}
+
+// schedule makes the export jobs that are due, until ctx ends.
+func (e *eventParts) schedule(ctx context.Context) {
+	for {
+		if err := e.exports.RunSchedules(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("schedules of exports", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(scheduleEvery):
+		}
+	}
 }
 
 // housekeep removes old events from time to time, until ctx ends.

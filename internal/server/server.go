@@ -268,6 +268,7 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 	s.cancel = cancel
 	s.tidying.Go(func() { s.housekeep(housekeeping, db, addressLists, imports) })
 	s.tidying.Go(func() { email.housekeep(housekeeping) })
+	s.tidying.Go(func() { email.schedule(housekeeping) })
 	go func() {
 		if tlsConfig != nil {
 			s.served <- s.http.ServeTLS(listener, "", "")

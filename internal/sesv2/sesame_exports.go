@@ -14,12 +14,12 @@ import (
 
 // SesameOperations are the operations on export jobs that Sesame adds.
 func (a *API) SesameOperations() []wire.Operation {
-	return []wire.Operation{
+	return append(a.scheduleOperations(),
 		wire.Op("CreateExportJob", true, a.creatingSesame, a.createSesameExport, sesameErrors...),
 		wire.Op("GetExportReport", false, func(ctx context.Context, c wire.Caller, in *getExportReportInput) (wire.Access, error) {
 			return a.ofExport(ctx, c, *in.JobId)
 		}, a.getExportReport, sesameErrors...),
-	}
+	)
 }
 
 // The errors of Sesame's own operations.
