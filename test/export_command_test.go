@@ -35,8 +35,15 @@ const mailRange = "2026-11-01..2026-11-10"
 func startWithMail(t *testing.T, records int, args ...string) *exportCommand {
 	t.Helper()
 	s := start(t, args...)
+	return &exportCommand{s, s.ingestMail(t, records, 1)}
+}
+
+// ingestMail makes up mail of ten days and what became of it, and gives how many events
+// were new.
+func (s *server) ingestMail(t *testing.T, records, seed int) int {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "mail.jsonl")
-	if out, err := s.sesame("generate", "events", "--count", strconv.Itoa(records), "--from", "2026-11-01", "--to", "2026-11-11", "--out", file); err != nil {
+	if out, err := s.sesame("generate", "events", "--count", strconv.Itoa(records), "--seed", strconv.Itoa(seed), "--from", "2026-11-01", "--to", "2026-11-11", "--out", file); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	out, err := s.sesame("ingest", file)
@@ -45,7 +52,7 @@ func startWithMail(t *testing.T, records int, args ...string) *exportCommand {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	events, _ := strconv.Atoi(added[1])
-	return &exportCommand{s, events}
+	return events
 }
 
 // command is one of the program's, in a folder.

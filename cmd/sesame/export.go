@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ type exportCmd struct {
 	List     exportList     `cmd:"" help:"List export jobs, the newest first."`
 	Fetch    exportFetch    `cmd:"" help:"Fetch the files of an export job, when it has ended."`
 	Cancel   exportCancel   `cmd:"" help:"Cancel an export job."`
+
+	Schedules  exportSchedules  `cmd:"" help:"List the schedules of exports."`
+	Unschedule exportUnschedule `cmd:"" help:"Remove a schedule of exports."`
 }
 
 // What the help of all three sources says.
@@ -38,6 +42,7 @@ type exportInsights struct {
 	Columns []string        `placeholder:"A,B" help:"Columns of the file, in this order, such as messageid,destination,tag:campaign. Default: those of SES."`
 	Limit   *int64          `placeholder:"N" help:"At most so many rows, the newest. Default: all."`
 	exportTo
+	exportWhen
 }
 
 // Help is what `sesame export insights --help` says above the flags.
@@ -52,7 +57,9 @@ func (exportInsights) Help() string {
 }
 
 // Run exports.
-func (c exportInsights) Run(o output) error { return runExport(c.client, o, c.exportTo, c.source) }
+func (c exportInsights) Run(o output) error {
+	return runExport(c.client, o, c.exportTo, c.exportWhen, c.Range != "", c.source)
+}
 
 func (c exportInsights) source(now time.Time) (source, error) {
 	in, err := c.mail(now, c.Columns, c.Limit)
@@ -76,6 +83,7 @@ type exportEvents struct {
 	Columns []string     `placeholder:"A,B" help:"Columns of the file, in this order, such as messageid,destination,tag:campaign. Default: the usual ones."`
 	Limit   *int64       `placeholder:"N" help:"At most so many rows, of the newest mail. Default: all."`
 	exportTo
+	exportWhen
 }
 
 // Help is what `sesame export events --help` says above the flags.
@@ -85,11 +93,14 @@ func (exportEvents) Help() string {
 ` + exportHelp + exportStatus + `Examples:
   sesame export events --range 7d --out week.ndjson.gz
   sesame export events --range 2026-11-20 --event-type bounce,complaint | grep -c example.com
-  sesame export events --range 2026-11-01..2026-11-20 --not-event-type send --out november.parquet`
+  sesame export events --range 2026-11-01..2026-11-20 --not-event-type send --out november.parquet
+  sesame export events --schedule nightly --cron '0 2 * * *' --format parquet --s3 s3://archive/mail/`
 }
 
 // Run exports.
-func (c exportEvents) Run(o output) error { return runExport(c.client, o, c.exportTo, c.source) }
+func (c exportEvents) Run(o output) error {
+	return runExport(c.client, o, c.exportTo, c.exportWhen, c.Range != "", c.source)
+}
 
 func (c exportEvents) source(now time.Time) (source, error) {
 	in, err := c.mail(now, c.Columns, c.Limit)
@@ -107,10 +118,11 @@ func (c exportEvents) source(now time.Time) (source, error) {
 
 type exportMetrics struct {
 	client
-	Range  string   `default:"7d" help:"Whole days, UTC: 7d (the default) or 2w for the last that are over, 2026-11-20, or 2026-11-01..2026-11-20, both included, either of which may be missing."`
+	Range  string   `placeholder:"DAYS" help:"Whole days, UTC: 7d (the default) or 2w for the last that are over, 2026-11-20, or 2026-11-01..2026-11-20, both included, either of which may be missing."`
 	Metric []string `default:"send,delivery,permanent-bounce,transient-bounce,complaint,open,click" placeholder:"NAME" help:"What is counted; NAME:rate is its share of what was sent (${default})."`
 	By     []string `sep:"none" default:"isp" placeholder:"DIMENSION=VALUE,..." help:"A row for each value of isp, identity or configuration-set; without values, for each there is (${default}). May be given again for a second one; then each has one value, but for one without values."`
 	exportTo
+	exportWhen
 }
 
 // Help is what `sesame export metrics --help` says above the flags.
@@ -125,10 +137,12 @@ func (exportMetrics) Help() string {
 }
 
 // Run exports.
-func (c exportMetrics) Run(o output) error { return runExport(c.client, o, c.exportTo, c.source) }
+func (c exportMetrics) Run(o output) error {
+	return runExport(c.client, o, c.exportTo, c.exportWhen, c.Range != "", c.source)
+}
 
 func (c exportMetrics) source(now time.Time) (source, error) {
-	s, err := parseSpan(c.Range, now, true)
+	s, err := parseSpan(cmp.Or(c.Range, "7d"), now, true)
 	if err != nil {
 		return source{}, err
 	}
@@ -161,12 +175,12 @@ func (c exportMetrics) source(now time.Time) (source, error) {
 
 // exportRange is the time of what is exported of mail.
 type exportRange struct {
-	Range string `default:"7d" help:"When the mail was sent, UTC: 7d (the default), 36h or 2w until now, 2026-11-20, 2026-11-01..2026-11-20 (both included), 2026-11-01T10:00..2026-11-01T12:30 (before 12:30), 2026-11-01.. (until now) or ..2026-11-01."`
+	Range string `placeholder:"SPAN" help:"When the mail was sent, UTC: 7d (the default), 36h or 2w until now, 2026-11-20, 2026-11-01..2026-11-20 (both included), 2026-11-01T10:00..2026-11-01T12:30 (before 12:30), 2026-11-01.. (until now) or ..2026-11-01."`
 }
 
 // mail is a source without its filters.
 func (c exportRange) mail(now time.Time, columns []string, limit *int64) (source, error) {
-	s, err := parseSpan(c.Range, now, false)
+	s, err := parseSpan(cmp.Or(c.Range, "7d"), now, false)
 	if err != nil {
 		return source{}, err
 	}

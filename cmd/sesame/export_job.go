@@ -36,15 +36,22 @@ type exporting struct {
 	id  string
 }
 
-// runExport makes a job, waits for its end, and fetches its files.
-func runExport(c client, o output, to exportTo, read func(now time.Time) (source, error)) error {
+// runExport makes a job, waits for its end, and fetches its files; or makes a schedule.
+// ranged says whether a range was given.
+func runExport(c client, o output, to exportTo, when exportWhen, ranged bool, read func(now time.Time) (source, error)) error {
+	if err := when.check(to, ranged); err != nil {
+		return usageError{err}
+	}
 	in, err := read(time.Now())
 	if err != nil {
 		return usageError{err}
 	}
-	request, out, err := to.request(o)
+	request, out, err := to.request(o, when.Schedule != "")
 	if err != nil {
 		return usageError{err}
+	}
+	if when.Schedule != "" {
+		return when.schedule(c, o, in, request)
 	}
 	ctx, stop := interruptible()
 	defer stop()
@@ -142,7 +149,11 @@ func (j exporting) deliver(ctx context.Context, r exportReport, out string, spli
 	}
 	if r.S3Url != "" {
 		for _, f := range r.Files {
-			fmt.Fprintf(j.place(out), "%s%s\n", r.S3Url, f.Name)
+			url := r.S3Url
+			if strings.HasSuffix(url, "/") {
+				url += f.Name
+			}
+			fmt.Fprintln(j.place(out), url)
 		}
 	}
 	if out == "" {

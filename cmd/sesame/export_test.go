@@ -57,7 +57,7 @@ func TestExportRequests(t *testing.T) {
 			t.Errorf("%s: %v", c.args, err)
 			continue
 		}
-		destination, out, err := to.request(output{})
+		destination, out, err := to.request(output{}, false)
 		if err != nil || !sameJSON(t, source.what, c.source) || !sameJSON(t, destination, c.destination) || out != c.out {
 			t.Errorf("%s: %v, %v, %q, %v", c.args, text(t, source.what), text(t, destination), out, err)
 		}

@@ -19,9 +19,10 @@ type exportTo struct {
 	S3          string `name:"s3" placeholder:"s3://BUCKET/PREFIX/" help:"Have the server put the files into a bucket that it has the credentials of. They are fetched too if there is an --out."`
 }
 
-// request gives the ExportDestination, and where the file is to be ("" = nowhere).
-func (c exportTo) request(o output) (request map[string]any, out string, err error) {
-	if out = c.Out; out == "" && c.S3 == "" {
+// request gives the ExportDestination, and where the file is to be ("" = nowhere, as
+// those of a schedule).
+func (c exportTo) request(o output, scheduled bool) (request map[string]any, out string, err error) {
+	if out = c.Out; out == "" && c.S3 == "" && !scheduled {
 		out = "-"
 	}
 	name := strings.ToLower(out)
