@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sesame/internal/address"
+	"sesame/internal/exporter"
 	"sesame/internal/importfile"
 )
 
@@ -30,5 +31,27 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Logf("the whole table:\n%s", want.String())
+	}
+}
+
+// docs/exports.md lists every column that an export can have.
+func TestColumnsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/exports.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := &exporter.Mail{Columns: []string{"unknown"}}
+	for _, order := range []exporter.Order{{Insights: unknown}, {Events: unknown}} {
+		// The refusal names them all.
+		_, all, _ := strings.Cut(order.Check().Error(), "there are ")
+		all, _, ok := strings.Cut(all, ", and tag:NAME")
+		if !ok {
+			t.Fatalf("it is refused with %v", order.Check())
+		}
+		for name := range strings.SplitSeq(all, ", ") {
+			if !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("docs/exports.md lacks the column %s of %s", name, order.Source())
+			}
+		}
 	}
 }
