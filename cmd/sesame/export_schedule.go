@@ -44,7 +44,7 @@ func (w exportWhen) schedule(c client, o output, in source, destination map[stri
 	if err != nil {
 		return c.refusedExport(err)
 	}
-	fmt.Fprintf(o.err, "%s are exported by the schedule %s (%s, UTC) from now on. `sesame export schedules` shows its last job.\n", in.name, w.Schedule, w.Cron)
+	fmt.Fprintf(o.err, "The schedule %s exports %s from now on, at %s UTC. `sesame export schedules` shows its last job.\n", w.Schedule, in.name, w.Cron)
 	return nil
 }
 
