@@ -1,7 +1,6 @@
 package exporter_test
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,9 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -146,165 +143,6 @@ func TestMetricsFiles(t *testing.T) {
 	}
 }
 
-// Random mail and random filters: the rows are those of a plain computation by the
-// page's rules.
-func TestInsightsModel(t *testing.T) {
-	w := newWorld(t)
-	r := rand.New(rand.NewPCG(6, 6))
-	pick := func(from ...string) string { return from[r.IntN(len(from))] }
-	messages := 3000
-	if testing.Short() {
-		messages = 500
-	}
-	subjects := []string{"", "News", "news", "10 * 10", `back\slash`, "*", "Old News today", "New"}
-	var all []events.Event
-	seen := map[uint64]bool{}
-	for i := range messages {
-		sent := start.Add(time.Duration(r.IntN(20*24*3600*1000)) * time.Millisecond)
-		id := fmt.Sprintf("0100%012x-%08x-8143-88ef-e4df-45666f13587d-000000", sent.UnixMilli(), i)
-		subject, from := pick(subjects...), pick("news@example.com", "News@example.com", "shop@shop.example")
-		for to := range 1 + r.IntN(3)*r.IntN(2) {
-			for range 1 + r.IntN(6) {
-				kind := events.Type(pick("SEND", "SEND", "DELIVERY", "BOUNCE", "COMPLAINT", "OPEN", "OPEN", "CLICK", "DELIVERY_DELAY", "REJECT", "SOMETHING_NEW"))
-				e := event(id, fmt.Sprintf("to-%d@gmail.com", to), kind, sent, time.Duration(r.IntN(5))*time.Hour*24+time.Duration(r.IntN(3))*time.Millisecond, nil)
-				e.Subject, e.From, e.ISP = subject, from, []string{"Gmail", "Yahoo", "Apple"}[to]
-				if kind == events.Bounce {
-					e.BounceType, e.SubType, e.Diagnostic = pick("PERMANENT", "TRANSIENT", "UNDETERMINED"), pick("General", "MailboxFull"), pick("", "550 no")
-				}
-				if key := e.Key(); !seen[key] {
-					seen[key] = true
-					all = append(all, e)
-				}
-			}
-		}
-	}
-	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	w.append(all...)
-
-	values := map[string][]string{
-		"from": {"news@example.com", "*example.com", "*@example.*", "News*", "nobody@example.com"}, "to": {"to-1@gmail.com", "to-*", "*"},
-		"subject": {"News", "News*", "*News", "*News*", `\*`, `10 \* 10`, `*\\*`, "**", "new", `back\slash`, "Old*today"},
-		"isp":     {"Gmail", "Yahoo", "gmail"},
-		"last":    {"SEND", "DELIVERY", "TRANSIENT_BOUNCE", "PERMANENT_BOUNCE", "UNDETERMINED_BOUNCE", "COMPLAINT"}, "engaged": {"OPEN", "CLICK"},
-	}
-	some := func(of string) (chosen []string) {
-		if r.IntN(3) > 0 {
-			return nil
-		}
-		for range 1 + r.IntN(2) {
-			chosen = append(chosen, pick(values[of]...))
-		}
-		return chosen
-	}
-	draw := func() exporter.Filters {
-		return exporter.Filters{From: some("from"), Destination: some("to"), Subject: some("subject"), ISP: some("isp"), LastDelivery: some("last"), LastEngagement: some("engaged")}
-	}
-	matched := 0
-	for range 150 {
-		o := insights(exporter.CSV)
-		q := o.Insights
-		q.Start = start.Add(time.Duration(r.IntN(15*24)) * time.Hour)
-		q.End = q.Start.Add(time.Duration(1+r.IntN(10*24*3600*1000)) * time.Millisecond)
-		if r.IntN(4) == 0 { // the end is one of the message's times
-			q.End = all[r.IntN(len(all))].Sent
-			q.Start = q.End.AddDate(0, 0, -3)
-		}
-		q.Include, q.MaxResults = draw(), int64(1+r.IntN(1500))
-		if r.IntN(2) == 0 {
-			q.Exclude = draw()
-		}
-		want := plainly(all, *q)
-		_, got := w.export(o)
-		rows, err := csv.NewReader(strings.NewReader(got)).ReadAll()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := diff.Diff(want, rows[1:], diff.Transformer("", func(rows [][]string) []string {
-			var lines []string
-			for _, row := range rows {
-				lines = append(lines, strings.Join(row, "|"))
-			}
-			return lines
-		})); d != "" {
-			t.Fatalf("%+v:\n%s", *q, d)
-		}
-		matched += len(want)
-	}
-	t.Logf("%d events, %d rows matched", len(all), matched)
-}
-
-// plainly is what the page says, in plain Go.
-func plainly(all []events.Event, q exporter.Mail) (rows [][]string) {
-	type recipient struct{ id, to string }
-	of := map[recipient][]events.Event{}
-	for _, e := range all {
-		if !e.Sent.Before(q.Start) && !e.Sent.After(q.End) {
-			of[recipient{e.MessageID, e.Destination}] = append(of[recipient{e.MessageID, e.Destination}], e)
-		}
-	}
-	stamp := func(t time.Time) string {
-		if t.IsZero() {
-			return ""
-		}
-		return t.Format("2006-01-02 15:04:05.000 UTC")
-	}
-	keys := slices.SortedFunc(maps.Keys(of), func(a, b recipient) int {
-		return cmp.Or(of[b][0].Sent.Compare(of[a][0].Sent), strings.Compare(a.id, b.id), strings.Compare(a.to, b.to))
-	})
-	wild := func(pattern, s string) bool {
-		const star, back = "\x01", "\x02"
-		pattern = strings.NewReplacer(`\\`, back, `\*`, star).Replace(pattern)
-		plain := func(s string) string { return strings.NewReplacer(back, `\`, star, "*").Replace(s) }
-		before, hasBefore := strings.CutPrefix(pattern, "*")
-		inner, hasAfter := strings.CutSuffix(before, "*")
-		if !hasBefore {
-			inner, hasAfter = strings.CutSuffix(pattern, "*")
-		}
-		text := plain(inner)
-		return hasBefore && hasAfter && strings.Contains(s, text) || hasBefore && !hasAfter && strings.HasSuffix(s, text) ||
-			!hasBefore && hasAfter && strings.HasPrefix(s, text) || !hasBefore && !hasAfter && s == text
-	}
-	for _, key := range keys {
-		var delivery, engagement events.Event
-		last, lastRank := "", -1
-		for _, e := range of[key] {
-			name := string(e.Type)
-			if e.Type == events.Bounce {
-				name = e.BounceType + "_BOUNCE"
-			}
-			rank := slices.Index([]events.Type{events.Send, events.Bounce, events.Delivery, events.Complaint}, e.Type)
-			if rank >= 0 && (rank > lastRank || rank == lastRank && (e.Time.After(delivery.Time) ||
-				e.Time.Equal(delivery.Time) && e.BounceType+e.SubType+e.Diagnostic >= delivery.BounceType+delivery.SubType+delivery.Diagnostic)) {
-				last, lastRank, delivery = name, rank, e
-			}
-			if e.Type == events.Click && (engagement.Type != events.Click || e.Time.After(engagement.Time)) ||
-				e.Type == events.Open && (engagement.Type == "" || engagement.Type == events.Open && e.Time.After(engagement.Time)) {
-				engagement = e
-			}
-		}
-		first := of[key][0]
-		meets := func(f exporter.Filters) bool {
-			any := func(patterns []string, s string) bool {
-				return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return wild(p, s) })
-			}
-			in := func(values []string, s string) bool { return len(values) == 0 || slices.Contains(values, s) }
-			return any(f.From, first.From) && any(f.Destination, key.to) && any(f.Subject, first.Subject) && in(f.ISP, first.ISP) &&
-				in(f.LastDelivery, last) && in(f.LastEngagement, string(engagement.Type))
-		}
-		excludes := q.Exclude.From != nil || q.Exclude.Destination != nil || q.Exclude.Subject != nil || q.Exclude.ISP != nil || q.Exclude.LastDelivery != nil || q.Exclude.LastEngagement != nil
-		if !meets(q.Include) || excludes && meets(q.Exclude) {
-			continue
-		}
-		subType := map[string]string{"General": "GENERAL", "MailboxFull": "MAILBOX_FULL"}[delivery.SubType]
-		rows = append(rows, []string{key.id, stamp(first.Sent), first.ISP, first.From, key.to, first.Subject, last, string(engagement.Type),
-			stamp(delivery.Time), stamp(engagement.Time), subType, delivery.Diagnostic, ""})
-		if int64(len(rows)) == q.MaxResults {
-			break
-		}
-	}
-	return rows
-}
-
 func TestCancelAndLimits(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)
@@ -363,43 +201,58 @@ func TestCancelAndLimits(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	w := newWorld(t)
 	var all []events.Event
-	for i := range 40_000 {
+	for i := range 25_000 {
 		sent := start.Add(time.Duration(i) * time.Minute)
 		all = append(all, event("m"+strconv.Itoa(i), "a@gmail.com", events.Send, sent, 0, nil))
 	}
 	w.append(all...)
-	o := insights(exporter.CSV)
-	o.Insights.MaxResults = 1_000_000
-	_, want := w.export(o)
+	whole := insights(exporter.CSV)
+	whole.Insights.MaxResults = 0
+	split := whole
+	split.RowsPerFile, split.Compression = 3000, exporter.Zstd
+	parquet := whole
+	parquet.RowsPerFile, parquet.Format = 7000, exporter.Parquet
 	r := rand.New(rand.NewPCG(3, 3))
-	for i := range 20 {
-		id, err := w.Create(context.Background(), src, o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		stop := time.AfterFunc(time.Duration(r.IntN(80_000))*time.Microsecond, cancel)
-		w.work(ctx)
-		stop.Stop()
-		cancel()
-		j, err := w.Get(context.Background(), src, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if j.Status == jobs.Processing {
-			if keys := w.objects(); len(keys) != 1+i {
-				t.Fatalf("a job that was given back left a file: %d files after %d jobs", len(keys), i)
-			}
-			if !w.work(context.Background()) {
-				t.Fatal("it is not to be done again")
-			}
-			if j, err = w.Get(context.Background(), src, id); err != nil {
+	for _, o := range []exporter.Order{whole, split, parquet} {
+		first, _ := w.export(o)
+		want := w.texts(first)
+		kept, cut := len(w.objects()), 0
+		for range 7 {
+			id, err := w.Create(context.Background(), src, o)
+			if err != nil {
 				t.Fatal(err)
 			}
+			work, err := w.Claim(context.Background()) // cut off here, it would wait for its lease's end
+			if err != nil || work == nil {
+				t.Fatal("no job waits", err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			stop := time.AfterFunc(time.Duration(r.IntN(100_000))*time.Microsecond, cancel)
+			work(ctx)
+			stop.Stop()
+			cancel()
+			j, err := w.Get(context.Background(), src, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j.Status == jobs.Processing {
+				cut++
+				if keys := w.objects(); len(keys) != kept {
+					t.Fatalf("a job that was given back left files: %d, and %d before", len(keys), kept)
+				}
+				if !w.work(context.Background()) {
+					t.Fatal("it is not to be done again")
+				}
+				if j, err = w.Get(context.Background(), src, id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if j.Status != jobs.Completed || !slices.Equal(want, w.texts(j)) {
+				t.Fatalf("%+v: not the same files", j)
+			}
+			kept += len(j.Files)
 		}
-		if j.Status != jobs.Completed || w.content(j.Files[0].Object) != want {
-			t.Fatalf("%+v: not the same file", j)
-		}
+		t.Logf("%d files, cut off %d times", len(want), cut)
 	}
 }
 
@@ -437,14 +290,16 @@ func TestCancelAtWork(t *testing.T) {
 	reading := make(chan bool)
 	w.Events = slowly{w.store, reading}
 	o := insights(exporter.CSV)
-	o.Insights.MaxResults = 10_000
+	o.Insights.MaxResults, o.RowsPerFile = 10_000, 5
 	id, err := w.Create(ctx, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	worked := make(chan bool)
 	go func() { worked <- w.work(ctx) }()
-	<-reading
+	for len(w.objects()) < 2 { // some of its files are whole
+		<-reading
+	}
 	if err := w.Cancel(ctx, src, id); err != nil {
 		t.Fatal(err)
 	}

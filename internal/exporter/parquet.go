@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"io"
+	"slices"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -20,6 +21,9 @@ const (
 	// group before it gets no dictionary.
 	mostOfDictionary = 1 << 20
 )
+
+// mostlyDifferent are the columns in which a dictionary would be of no use.
+var mostlyDifferent = []string{"messageid", "destination", "feedback_id", "details"}
 
 // parquetTable is a table in Apache Parquet. What there is no value of is NULL, text
 // too; times are in UTC.
@@ -43,7 +47,11 @@ func newParquet(columns []header, c Compression, w io.Writer) *parquetTable {
 		case ofNumber:
 			node = parquet.Leaf(parquet.DoubleType)
 		default:
-			node = parquet.Optional(parquet.Encoded(parquet.String(), &parquet.RLEDictionary))
+			node = parquet.String()
+			if !slices.Contains(mostlyDifferent, h.name) {
+				node = parquet.Encoded(node, &parquet.RLEDictionary)
+			}
+			node = parquet.Optional(node)
 		}
 		group.Group[h.name] = node
 		group.names = append(group.names, h.name)

@@ -3,7 +3,9 @@ package exporter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,32 +18,87 @@ import (
 	"sesame/internal/jobs"
 )
 
-// full is a folder on a disk without room.
-type full struct{ *blobs.Folder }
+// full is a folder on a disk with room for some files.
+type full struct {
+	*blobs.Folder
+	room int
+}
 
-func (full) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error) (int64, error) {
+func (f *full) Put(ctx context.Context, key string, r io.Reader, check func(int64) error) (int64, error) {
+	if f.room--; f.room >= 0 {
+		return f.Folder.Put(ctx, key, r, check)
+	}
 	_, err := io.CopyN(io.Discard, r, 10)
 	return 0, errors.Join(err, syscall.ENOSPC)
 }
 
-// A job that finds no room fails with words that help, and at once.
+// A job that finds no room fails with words that help, and at once, and leaves no
+// file.
 func TestNoRoom(t *testing.T) {
 	ctx := context.Background()
 	w := newWorld(t)
-	w.append(event("m", "a@gmail.com", events.Send, start, 0, nil))
-	w.Objects = full{w.files}
-	id, err := w.Create(ctx, src, insights(exporter.CSV))
+	for _, id := range []string{"m", "n", "o"} {
+		w.append(event(id, "a@gmail.com", events.Send, start, 0, nil))
+	}
+	for _, format := range formats {
+		for _, c := range packed {
+			for room := range 3 {
+				w.Objects = &full{w.files, room}
+				o := insights(format)
+				o.RowsPerFile, o.Compression = 1, c
+				id, err := w.Create(ctx, src, o)
+				if err != nil || !w.work(ctx) {
+					t.Fatal("no work", err)
+				}
+				j, err := w.Get(ctx, src, id)
+				if err != nil || j.Status != jobs.Failed || !strings.Contains(j.Error, "no room left on its disk") || len(j.Files) != 0 || len(w.objects()) != 0 {
+					t.Errorf("%s %s, room for %d: %+v, %v, %v", format, c, room, j, err, w.objects())
+				}
+				if _, err := w.File(ctx, id, "any"); !errors.Is(err, exporter.ErrNotFound) {
+					t.Errorf("it has a file: %v", err)
+				}
+			}
+		}
+	}
+}
+
+// A job of which there would be too many files fails at once, and leaves none.
+func TestTooManyFiles(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	var all []events.Event
+	for i := range 1001 {
+		all = append(all, event(fmt.Sprint(i), "a@gmail.com", events.Send, start, 0, nil))
+	}
+	w.append(all...)
+	w.Objects = forgetful{}
+	o := insights(exporter.NDJSON)
+	o.Insights.MaxResults, o.RowsPerFile = 0, 1
+	id, err := w.Create(ctx, src, o)
 	if err != nil || !w.work(ctx) {
 		t.Fatal("no work", err)
 	}
-	j, err := w.Get(ctx, src, id)
-	if err != nil || j.Status != jobs.Failed || !strings.Contains(j.Error, "no room left on its disk") || len(j.Files) != 0 {
+	if j, err := w.Get(ctx, src, id); err != nil || j.Status != jobs.Failed || !strings.Contains(j.Error, "more than 1000 files. Give more RowsPerFile") || len(j.Files) != 0 {
 		t.Errorf("%+v, %v", j, err)
 	}
-	if _, err := w.File(ctx, id, "any"); !errors.Is(err, exporter.ErrNotFound) {
-		t.Errorf("it has a file: %v", err)
+	o.Insights.MaxResults = 1000
+	if id, err = w.Create(ctx, src, o); err != nil || !w.work(ctx) {
+		t.Fatal("no work", err)
+	}
+	if j, err := w.Get(ctx, src, id); err != nil || j.Status != jobs.Completed || len(j.Files) != 1000 {
+		t.Errorf("%s, %d files, %v", j.Status, len(j.Files), err)
 	}
 }
+
+// forgetful takes files and keeps none.
+type forgetful struct{}
+
+func (forgetful) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error) (int64, error) {
+	return io.Copy(io.Discard, r)
+}
+func (forgetful) Delete(context.Context, string) error { return nil }
+
+func (forgetful) Each(context.Context, func(string, time.Time) error) error { return nil }
 
 // A file that a crash left without a job goes when it is an hour old; no other does.
 func TestSweep(t *testing.T) {
@@ -64,6 +121,26 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	w.content(j.Files[0].Object)
+
+	// A job that runs may have written files for hours.
+	w.now = time.Now()
+	id, err := w.Create(ctx, src, insights(exporter.CSV))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.files.Put(ctx, "exports/"+id+"-early", strings.NewReader("x"), func(int64) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	w.now = time.Now().Add(5 * time.Hour)
+	if err := w.Sweep(ctx); err != nil || len(w.objects()) != 3 {
+		t.Errorf("while it runs there are %v, %v", w.objects(), err)
+	}
+	if err := w.Cancel(ctx, src, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sweep(ctx); err != nil || len(w.objects()) != 2 {
+		t.Errorf("when it was cancelled there are %v, %v", w.objects(), err)
+	}
 }
 
 // Like SES, mail with several recipients and to the simulator is left out, and what
@@ -87,5 +164,76 @@ func TestLikeSES(t *testing.T) {
 	m.Metrics.Start, m.Metrics.End = ago(100), w.now
 	if _, got := w.export(m); got != "ISP,SEND_VOLUME\nGmail,2.0000\n" {
 		t.Errorf("counted:\n%s", got)
+	}
+}
+
+// asked notes what the store is asked for.
+type asked struct {
+	*eventdb.DuckDB
+	mail eventdb.Mail
+}
+
+func (a *asked) Recipients(ctx context.Context, src events.Source, q eventdb.Mail, do func(*eventdb.Recipient) error) error {
+	a.mail = q
+	return a.DuckDB.Recipients(ctx, src, q, do)
+}
+
+// What takes time to read is read only when a column or a filter needs it.
+func TestMoreOnlyWhenNeeded(t *testing.T) {
+	w := newWorld(t)
+	a := &asked{DuckDB: w.store}
+	w.Events = a
+	for i, c := range []struct {
+		change func(*exporter.Mail)
+		want   bool
+	}{
+		{func(*exporter.Mail) {}, false},
+		{func(m *exporter.Mail) { m.Include.Subject = []string{"x"} }, false},
+		{func(m *exporter.Mail) { m.Columns = []string{"bounce_type", "simulator", "multiple_recipients"} }, false},
+		{func(m *exporter.Mail) { m.Columns = []string{"messageid", "tags"} }, true},
+		{func(m *exporter.Mail) { m.Columns = []string{"tag:x"} }, true},
+		{func(m *exporter.Mail) { m.Columns = []string{"identity"} }, true},
+		{func(m *exporter.Mail) { m.Columns = []string{"configuration_set"} }, true},
+		{func(m *exporter.Mail) { m.Include.ConfigurationSet = []string{"x"} }, true},
+		{func(m *exporter.Mail) { m.Exclude.Identity = []string{"x"} }, true},
+		{func(m *exporter.Mail) { m.Exclude.Tags = map[string][]string{"x": {"y"}} }, true},
+	} {
+		o := insights(exporter.CSV)
+		c.change(o.Insights)
+		if w.export(o); a.mail.More != c.want {
+			t.Errorf("order %d: More is %v", i, a.mail.More)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	there := "; there are messageid, sendtimestamp, isp, fromaddress, destination, subject, last_delivery_event, last_engagement_event, last_delivery_event_timestamp, last_engagement_event_timestamp, " +
+		"bounce_sub_type, diagnostic_code, configuration_set, identity, tags, multiple_recipients, simulator, bounce_type, and tag:NAME for the values of a message tag"
+	for _, c := range []struct {
+		columns []string
+		want    string
+	}{
+		{nil, ""}, {[]string{"tag:x", "tag:y", "subject"}, ""}, {append(slices.Clone(allInsights), "tag:x"), ""},
+		{[]string{"Subject"}, `there is no column "Subject"` + there}, {[]string{"link"}, `there is no column "link"` + there}, {[]string{"tag:"}, `there is no column "tag:"` + there},
+		{[]string{"subject", "isp", "subject"}, `the column "subject" is asked for twice`}, {[]string{"tag:x", "tag:x"}, `the column "tag:x" is asked for twice`},
+	} {
+		o := insights(exporter.CSV)
+		o.Insights.Columns = c.columns
+		got := ""
+		if err := o.Check(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%q: %s", c.columns, got)
+		}
+	}
+	if err := timeline(exporter.CSV, allEvents...).Check(); err != nil {
+		t.Error(err)
+	}
+	if err := timeline(exporter.CSV, "last_delivery_event").Check(); err == nil {
+		t.Error("an event has a last_delivery_event")
+	}
+	if err := metricsOrder(exporter.CSV, map[string][]string{"ISP": {"*"}}).Check(); err != nil {
+		t.Error(err)
 	}
 }

@@ -166,6 +166,11 @@ func worksExports(f *fixture) {
 			f.Errorf("%s is needed: %v, %v", object, needed, err)
 		}
 	}
+	for id, want := range map[string]bool{first.ID: false, second.ID: true, "none": false} {
+		if runs, err := f.ExportRuns(f.ctx, id); err != nil || runs != want {
+			f.Errorf("%s runs: %v, %v", id, runs, err)
+		}
+	}
 	var ended *exporter.EndedError
 	if err := f.CancelExport(f.ctx, exportOwner, first.ID, f.now); !errors.As(err, &ended) || ended.Status != jobs.Completed {
 		f.Errorf("cancelled after its end: %v", err)

@@ -7,11 +7,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,8 +26,10 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"go.uber.org/goleak"
 
+	"sesame/internal/blobs"
 	"sesame/internal/eventdb"
 	"sesame/internal/events"
+	"sesame/internal/exporter"
 	"sesame/internal/iam"
 	"sesame/internal/insights"
 	"sesame/internal/metadb"
@@ -46,7 +50,9 @@ type world struct {
 	url    string
 	store  *eventdb.DuckDB
 	domain *insights.Service
-	client *sdk.Client
+	// exports has its jobs done by work. A URL of its files is "URL of JOB/FILE".
+	exports *exporter.Service
+	client  *sdk.Client
 	// The edge's clock, in nanoseconds: how far it has gone, and how far it goes on
 	// when it is looked at. That is so far that no limit is met, unless a test says
 	// otherwise.
@@ -75,8 +81,27 @@ func newWorld(t *testing.T) *world {
 	w.step.Store(int64(10 * time.Second))
 	w.domain = &insights.Service{Events: store, Settings: settings, Now: func() time.Time { return now }}
 	quiet := slog.New(slog.DiscardHandler)
+	files, err := blobs.OpenFolder(filepath.Join(dir, "objects"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids atomic.Int64
+	w.exports = &exporter.Service{
+		Store: settings, Objects: files, Events: store, Now: func() time.Time { return now }, Wake: func() {}, Log: quiet,
+		NewJob: func() string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", ids.Add(1)) },
+		NewID:  func(prefix string) string { return fmt.Sprintf("%s-%026d", prefix, ids.Add(1)) },
+		Config: exporter.Config{Running: 3, Keep: time.Hour},
+	}
+	api := &API{
+		Region: src.Region, Insights: w.domain, Exports: w.exports, Now: func() time.Time { return now },
+		ExportURL: func(job, file string, _ time.Time) string { return "URL of " + job + "/" + file },
+	}
 	edge := &wire.Edge{
-		Services: []*wire.Service{(&API{Region: src.Region, Insights: w.domain}).Service()}, Sesame: &wire.Service{},
+		Services: []*wire.Service{api.Service()},
+		Sesame: &wire.Service{
+			Namespace: "sesame", IAMPrefix: "sesame", Operations: api.SesameOperations(), Strict: true,
+			Errors: map[string]int{accessDenied: 403, resourceNotFound: 404, quotaExceeded: 402, throttling: 429, validation: 400},
+		},
 		Verifier: sigv4.Verifier{Scope: sigv4.Scope{Region: "us-east-1", Service: "ses"}, MaxBody: 512 << 10, Skew: 15 * time.Minute, Now: time.Now},
 		Key: func(_ context.Context, id string) (iam.Key, *iam.Policy, bool, error) {
 			k, ok := w.keys[id]
@@ -151,12 +176,17 @@ func asRefusal(t *testing.T, err error) refusal {
 // send sends what an SDK would not.
 func (w *world) send(method, path, body string) (answer map[string]any, r refusal) {
 	w.t.Helper()
+	return w.sendAs("ROOT", method, path, body)
+}
+
+func (w *world) sendAs(key, method, path, body string) (answer map[string]any, r refusal) {
+	w.t.Helper()
 	request, err := http.NewRequest(method, w.url+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	digest := sha256.Sum256([]byte(body))
-	if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: "ROOT", SecretAccessKey: "secret"}, request, hex.EncodeToString(digest[:]), "ses", "us-east-1", time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: key, SecretAccessKey: "secret"}, request, hex.EncodeToString(digest[:]), "ses", "us-east-1", time.Now()); err != nil {
 		w.t.Fatal(err)
 	}
 	response, err := w.http.Do(request)
@@ -175,5 +205,11 @@ func (w *world) send(method, path, body string) (answer map[string]any, r refusa
 		return answer, r
 	}
 	message, _ := answer["message"].(string)
-	return nil, refusal{response.StatusCode, response.Header.Get("X-Amzn-Errortype"), message}
+	code := response.Header.Get("X-Amzn-Errortype")
+	if code == "" { // Sesame's own operations say it in the body
+		code, _ = answer["__type"].(string)
+		code = code[strings.IndexByte(code, '#')+1:]
+		message, _ = answer["Message"].(string)
+	}
+	return nil, refusal{response.StatusCode, code, message}
 }
