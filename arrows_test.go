@@ -53,10 +53,13 @@ var arrows = map[string][]string{
 	"internal/metadb":      {"internal/events", "internal/exporter", "internal/iam", "internal/importer", "internal/ingest", "internal/jobs", "internal/keyfile", "internal/lists", "github.com/mattn/go-sqlite3"},
 	"internal/objects":     {"internal/exporter", "internal/importer", "internal/sigv4"},
 	"internal/obs":         {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
-	"internal/sesv2":       {"internal/eventdb", "internal/events", "internal/exporter", "internal/insights", "internal/jobs", "internal/wire"},
-	"internal/sigv4":       {},
-	"internal/writeback":   {"golang.org/x/sys/unix"},
-	"internal/wire":        {"internal/iam", "internal/sigv4", "github.com/fxamacker/cbor/v2", "golang.org/x/time/rate"},
+	"internal/s3put": {"internal/exporter", "github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/aws/ratelimit", "github.com/aws/aws-sdk-go-v2/aws/retry",
+		"github.com/aws/aws-sdk-go-v2/aws/transport/http", "github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/credentials", "github.com/aws/aws-sdk-go-v2/service/s3",
+		"github.com/aws/aws-sdk-go-v2/service/s3/types", "github.com/aws/smithy-go", "golang.org/x/sync/errgroup"},
+	"internal/sesv2":     {"internal/eventdb", "internal/events", "internal/exporter", "internal/insights", "internal/jobs", "internal/wire"},
+	"internal/sigv4":     {},
+	"internal/writeback": {"golang.org/x/sys/unix"},
+	"internal/wire":      {"internal/iam", "internal/sigv4", "github.com/fxamacker/cbor/v2", "golang.org/x/time/rate"},
 }
 
 // neverInDomain is what domain packages must not know.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything: vet, staticcheck, and all tests with the race detector, in random
-# order. The tests install what they need (npm packages, in a temporary folder).
+# order. The tests install what they need (npm packages, in a temporary folder; an S3
+# server, which takes minutes to build, in the user's cache folder).
 set -eu
 cd "$(dirname "$0")/.."
 go vet ./...

@@ -120,6 +120,18 @@ func (f *Folder) Open(ctx context.Context, key string) (io.ReadCloser, error) {
 
 // OpenSeeker is Open for who wants parts of an object.
 func (f *Folder) OpenSeeker(_ context.Context, key string) (io.ReadSeekCloser, error) {
+	return f.open(key)
+}
+
+// OpenAt is Open for who wants several parts of an object at once.
+func (f *Folder) OpenAt(_ context.Context, key string) (interface {
+	io.ReaderAt
+	io.Closer
+}, error) {
+	return f.open(key)
+}
+
+func (f *Folder) open(key string) (*os.File, error) {
 	path, err := f.path(key)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Server is the configuration of `sesame serve`. Each member is a flag, a
@@ -35,6 +37,9 @@ type Server struct {
 	ImportKeep    int      `default:"30" env:"SESAME_IMPORT_KEEP" placeholder:"DAYS" help:"Days for which uploads that were not imported, and lists of refused lines, are kept (${default})."`
 	ExportWorkers int      `default:"2" env:"SESAME_EXPORT_WORKERS" placeholder:"N" help:"Exports worked on at once (${default})."`
 	ExportKeep    int      `name:"export-retention" default:"30" env:"SESAME_EXPORT_RETENTION" placeholder:"DAYS" help:"Days for which the files of exports are kept (${default})."`
+	ExportPlaces  []string `name:"export-destinations" env:"SESAME_EXPORT_DESTINATIONS" placeholder:"S3-URL" help:"Where exports may be put when a job gives an S3Url: s3://bucket or s3://bucket/prefix/, separated by commas. Default: nowhere, as with the service."`
+	ExportS3URL   string   `name:"export-s3-endpoint" env:"SESAME_EXPORT_S3_ENDPOINT" placeholder:"URL" help:"Object store of these destinations, with buckets in its paths. Default: Amazon S3."`
+	ExportRegion  string   `name:"export-s3-region" env:"SESAME_EXPORT_S3_REGION" placeholder:"REGION" help:"Region of these destinations. Default: --region."`
 	Retention     int      `default:"400" env:"SESAME_RETENTION" placeholder:"DAYS" help:"Days after the sending of a message for which its events are kept (${default}); older ones are removed at the start and each hour."`
 	EventMemory   int64    `default:"536870912" env:"SESAME_EVENT_MEMORY" placeholder:"BYTES" help:"Memory that the store of events may take for what it reads and sorts; it takes some more to write (${default})."`
 	SNSTopics     []string `name:"sns-topics" env:"SESAME_SNS_TOPICS" placeholder:"ARN" help:"SNS topics whose notifications of email events are taken, separated by commas. Default: none."`
@@ -65,6 +70,20 @@ func RootFromEnvironment() (root Root, ok bool, err error) {
 		return root, false, errors.New("SESAME_ROOT_SECRET_ACCESS_KEY must have at least 8 characters")
 	}
 	return root, true, nil
+}
+
+// ExportS3Key is the access key with which exports are put at their destinations. Its
+// secret must not be on a command line, so it comes from the environment only.
+type ExportS3Key struct{ AccessKeyID, SecretAccessKey string }
+
+// ExportS3KeyFromEnvironment reads SESAME_EXPORT_S3_ACCESS_KEY_ID and
+// SESAME_EXPORT_S3_SECRET_ACCESS_KEY. The key is empty when neither is set.
+func ExportS3KeyFromEnvironment() (ExportS3Key, error) {
+	key := ExportS3Key{os.Getenv("SESAME_EXPORT_S3_ACCESS_KEY_ID"), os.Getenv("SESAME_EXPORT_S3_SECRET_ACCESS_KEY")}
+	if (key.AccessKeyID == "") != (key.SecretAccessKey == "") {
+		return key, errors.New("set both SESAME_EXPORT_S3_ACCESS_KEY_ID and SESAME_EXPORT_S3_SECRET_ACCESS_KEY, or neither")
+	}
+	return key, nil
 }
 
 // Read reads a configuration file: one JSON object whose members are named as the
@@ -137,6 +156,23 @@ func (c *Server) Check() error {
 			return fmt.Errorf("--sns-topics: %q is not of the form arn:aws:sns:us-east-1:123456789012:ses-events", topic)
 		}
 	}
+	for _, place := range c.ExportPlaces {
+		if !isExportPlace(place) {
+			return fmt.Errorf("--export-destinations: %q is not of the form s3://bucket or s3://bucket/prefix/", place)
+		}
+	}
+	if c.ExportS3URL != "" {
+		u, err := url.Parse(c.ExportS3URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("--export-s3-endpoint %s is not of the form https://host:port", c.ExportS3URL)
+		}
+	}
+	if !regexp.MustCompile(`^[a-z0-9-]{0,40}$`).MatchString(c.ExportRegion) {
+		return fmt.Errorf("--export-s3-region %q is not up to 40 lower-case letters, digits and dashes", c.ExportRegion)
+	}
+	if len(c.ExportPlaces) == 0 && c.ExportS3URL+c.ExportRegion != "" {
+		return errors.New("--export-s3-endpoint and --export-s3-region need --export-destinations, which says where exports may be put")
+	}
 	if c.MaxUpload < 1 || c.MaxUpload > 1<<50 {
 		return errors.New("--max-upload must be 1 byte to 1 PiB")
 	}
@@ -144,6 +180,24 @@ func (c *Server) Check() error {
 		return errors.New("--api-rate must be at most 1000000; 0 is no limit")
 	}
 	return nil
+}
+
+// isExportPlace says whether place is a bucket, named by S3's rules
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html), or a
+// folder in one.
+func isExportPlace(place string) bool {
+	path, ok := strings.CutPrefix(place, "s3://")
+	bucket, prefix, _ := strings.Cut(path, "/")
+	if !ok || !regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`).MatchString(bucket) || strings.Contains(bucket, "..") || net.ParseIP(bucket) != nil {
+		return false
+	}
+	if prefix == "" {
+		return true
+	}
+	segments := strings.Split(prefix, "/")
+	last := len(segments) - 1
+	return segments[last] == "" && len(prefix) <= 512 && utf8.ValidString(prefix) && !strings.ContainsFunc(prefix, unicode.IsControl) &&
+		!slices.ContainsFunc(segments[:last], func(s string) bool { return s == "" || s == "." || s == ".." })
 }
 
 // CheckAccount says whether an account id has its form.

@@ -53,6 +53,33 @@ func TestCheck(t *testing.T) {
 		{"a topic by name", func(c *Server) { c.SNSTopics = []string{"ses-events"} }, "--sns-topics"},
 		{"topics in one", func(c *Server) { c.SNSTopics = []string{"arn:aws:sns:a:123456789012:b,arn:aws:sns:a:123456789012:c"} }, "--sns-topics"},
 
+		{"a bucket for exports", func(c *Server) { c.ExportPlaces = []string{"s3://my-bucket.2", "s3://bucket/"} }, ""},
+		{"a prefix for exports", func(c *Server) {
+			c.ExportPlaces, c.Quotas = []string{"s3://bucket/prefix/", "s3://bucket/a/b c/"}, "aws"
+		}, ""},
+		{"a store of one's own", func(c *Server) {
+			c.ExportPlaces, c.ExportS3URL, c.ExportRegion = []string{"s3://bucket"}, "https://store.example.com:9000/", "eu-west-1"
+		}, ""},
+		{"a prefix without a slash", func(c *Server) { c.ExportPlaces = []string{"s3://bucket/prefix"} }, "s3://bucket or s3://bucket/prefix/"},
+		{"one place after another", func(c *Server) { c.ExportPlaces = []string{"s3://bucket", "bucket"} }, `--export-destinations: "bucket"`},
+		{"a place without a bucket", func(c *Server) { c.ExportPlaces = []string{"s3:///prefix/"} }, "--export-destinations"},
+		{"a place by HTTPS", func(c *Server) { c.ExportPlaces = []string{"https://bucket.s3.amazonaws.com/"} }, "--export-destinations"},
+		{"a bucket in capitals", func(c *Server) { c.ExportPlaces = []string{"s3://Bucket"} }, "--export-destinations"},
+		{"a short bucket", func(c *Server) { c.ExportPlaces = []string{"s3://ab"} }, "--export-destinations"},
+		{"a long bucket", func(c *Server) { c.ExportPlaces = []string{"s3://" + strings.Repeat("a", 64)} }, "--export-destinations"},
+		{"a bucket with two points", func(c *Server) { c.ExportPlaces = []string{"s3://a..b"} }, "--export-destinations"},
+		{"an address for a bucket", func(c *Server) { c.ExportPlaces = []string{"s3://192.168.5.4"} }, "--export-destinations"},
+		{"a way out of a prefix", func(c *Server) { c.ExportPlaces = []string{"s3://bucket/a/../"} }, "--export-destinations"},
+		{"an empty segment", func(c *Server) { c.ExportPlaces = []string{"s3://bucket//"} }, "--export-destinations"},
+		{"a control character", func(c *Server) { c.ExportPlaces = []string{"s3://bucket/a\x00/"} }, "--export-destinations"},
+		{"a long prefix", func(c *Server) { c.ExportPlaces = []string{"s3://bucket/" + strings.Repeat("a", 512) + "/"} }, "--export-destinations"},
+		{"a store that is no URL", func(c *Server) { c.ExportPlaces, c.ExportS3URL = []string{"s3://bucket"}, "store.example.com" }, "--export-s3-endpoint"},
+		{"a store with a path", func(c *Server) {
+			c.ExportPlaces, c.ExportS3URL = []string{"s3://bucket"}, "https://store.example.com/s3"
+		}, "--export-s3-endpoint"},
+		{"a store's region in capitals", func(c *Server) { c.ExportPlaces, c.ExportRegion = []string{"s3://bucket"}, "EU" }, "--export-s3-region"},
+		{"a store for no destination", func(c *Server) { c.ExportS3URL = "https://store.example.com" }, "--export-destinations"},
+
 		{"a region of one's own", func(c *Server) { c.Region = "home-1" }, ""},
 		{"no region", func(c *Server) { c.Region = "" }, "--region"},
 		{"a region in capitals", func(c *Server) { c.Region = "US-EAST-1" }, "lower-case"},

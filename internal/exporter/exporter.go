@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"time"
 
 	"sesame/internal/eventdb"
@@ -72,7 +73,7 @@ type Order struct {
 	Format      Format
 	Compression Compression `json:",omitempty"`
 	RowsPerFile int64       `json:",omitempty"` // 0 for one file of all
-	Destination string      `json:",omitempty"` // "s3://bucket/prefix/", where the files go too; "" for none
+	Destination string      `json:",omitempty"` // where the files go too, as Destinations.Refuse has it; "" for nowhere
 	Schedule    string      `json:",omitempty"` // the name of the schedule whose run it is
 }
 
@@ -157,6 +158,24 @@ type File struct {
 	CRC32C string // base64, as S3 gives it
 }
 
+// ContentType is by the file's name. Packed files are no other content than they are:
+// clients are to store them so.
+func (f File) ContentType() string {
+	switch path.Ext(f.Name) {
+	case ".json":
+		return "application/json"
+	case ".ndjson":
+		return "application/x-ndjson"
+	case ".parquet":
+		return "application/vnd.apache.parquet"
+	case ".gz":
+		return "application/gzip"
+	case ".zst":
+		return "application/zstd"
+	}
+	return "text/csv; charset=utf-8"
+}
+
 // Store keeps jobs. Each method that changes something is one transaction, durable
 // when it returns nil. Methods that take a lease give jobs.ErrLeaseLost when it is
 // not held.
@@ -204,6 +223,11 @@ type Objects interface {
 	// Put stores all that r gives, and is durable when it returns nil. check is
 	// asked after the last byte; errors of r and check are returned as they are.
 	Put(ctx context.Context, key string, r io.Reader, check func(size int64) error) (size int64, err error)
+	// OpenAt gives an object's content, to be closed.
+	OpenAt(ctx context.Context, key string) (interface {
+		io.ReaderAt
+		io.Closer
+	}, error)
 	// Delete removes an object; one that is not there is no error.
 	Delete(ctx context.Context, key string) error
 	// Each calls do for every object, with the time it was put.

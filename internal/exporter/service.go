@@ -22,7 +22,8 @@ type Config struct {
 	Keep    time.Duration // how long files are kept
 	// LikeSES leaves out mail with several recipients and to the mailbox simulator,
 	// and what is older than SES keeps it: 30 days for messages, 60 for metrics.
-	LikeSES bool
+	LikeSES      bool
+	Destinations Destinations // where orders may have their files put
 }
 
 const (
@@ -36,12 +37,15 @@ type Service struct {
 	Store   Store
 	Objects Objects
 	Events  Events
-	Config  Config
-	Now     func() time.Time
-	NewJob  func() string              // ids of jobs, UUIDs
-	NewID   func(prefix string) string // of objects and leases
-	Wake    func()                     // tells the runner that a job waits
-	Log     *slog.Logger
+	// Destination puts files where Config.Destinations allows; it is not used, and can
+	// be nil, when they are none.
+	Destination Destination
+	Config      Config
+	Now         func() time.Time
+	NewJob      func() string              // ids of jobs, UUIDs
+	NewID       func(prefix string) string // of objects and leases
+	Wake        func()                     // tells the runner that a job waits
+	Log         *slog.Logger
 }
 
 // Create makes a job, which begins as soon as a worker is free, and gives its id.
@@ -72,7 +76,7 @@ func (s *Service) List(ctx context.Context, src events.Source, source Source, st
 }
 
 // Cancel ends a job that has not ended. Its work stops within a second and leaves no
-// file. ErrNotFound, *EndedError.
+// file, but for those that are whole at a Destination by then. ErrNotFound, *EndedError.
 func (s *Service) Cancel(ctx context.Context, src events.Source, id string) error {
 	return s.Store.CancelExport(ctx, src, id, s.Now())
 }
@@ -100,13 +104,16 @@ const objects = "exports/"
 // run is one worker's work on one job.
 type run struct {
 	*Service
-	job   Job
-	lease jobs.Lease
+	Objects Objects // the Service's, which say what errors are theirs
+	job     Job
+	lease   jobs.Lease
 
 	mu    sync.Mutex // guards did
 	did   Progress
 	out   *output // what is written, nil before
 	files []File  // when all of them are
+
+	putFiles int // of files: so many are at the order's Destination
 }
 
 func (r *run) note(p Progress) {
@@ -128,12 +135,20 @@ func (r *run) renew(ctx context.Context) error {
 func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	log := s.Log.With("job", job.ID, "source", job.Order.Source())
 	start := s.Now()
-	r := &run{Service: s, job: job, lease: lease}
+	r := &run{Service: s, Objects: blamed{s.Objects}, job: job, lease: lease}
 	log.Info("export begins")
-	err := jobs.Persist(ctx, r.renew, r.write, func(err error) bool { return !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, errTooManyFiles) }, func(err error) {
+	tries := 1
+	again := func(err error) {
+		tries++
 		log.Warn("an export ran into trouble and is tried again", "error", err)
-	})
+	}
+	err := jobs.Persist(ctx, r.renew, r.write, func(err error) bool { return !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, errTooManyFiles) }, again)
+	if err == nil && job.Order.Destination != "" {
+		err = jobs.Persist(ctx, r.renew, r.put, func(err error) bool { return !errors.As(err, new(*DestinationError)) }, again)
+	}
 	status, reason := jobs.Completed, ""
+	var destination *DestinationError
+	var store *storeError
 	switch {
 	case err == nil:
 	case errors.Is(err, jobs.ErrLeaseLost):
@@ -149,6 +164,10 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 		return
 	case errors.Is(err, syscall.ENOSPC):
 		status, reason = jobs.Failed, "The server has no room left on its disk. Try again when it has, or export less."
+	case errors.As(err, &destination):
+		status, reason = jobs.Failed, "The export could not be put at "+job.Order.Destination+": "+destination.Why
+	case errors.As(err, &store):
+		status, reason = jobs.Failed, fmt.Sprintf("The server could not store the file; it tried %d times in %s. Its log says why under job %s. Try again when that is mended.", tries, s.Now().Sub(start).Round(time.Second), job.ID)
 	case errors.Is(err, errTooManyFiles):
 		status, reason = jobs.Failed, fmt.Sprintf("The export would have more than %d files. Give more RowsPerFile, or export less.", mostFiles)
 	default:

@@ -71,7 +71,7 @@ func TestTooManyFiles(t *testing.T) {
 		all = append(all, event(fmt.Sprint(i), "a@gmail.com", events.Send, start, 0, nil))
 	}
 	w.append(all...)
-	w.Objects = forgetful{}
+	w.Objects = forgetful{w.files}
 	o := insights(exporter.NDJSON)
 	o.Insights.MaxResults, o.RowsPerFile = 0, 1
 	id, err := w.Create(ctx, src, o)
@@ -91,14 +91,11 @@ func TestTooManyFiles(t *testing.T) {
 }
 
 // forgetful takes files and keeps none.
-type forgetful struct{}
+type forgetful struct{ *blobs.Folder }
 
 func (forgetful) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
-func (forgetful) Delete(context.Context, string) error { return nil }
-
-func (forgetful) Each(context.Context, func(string, time.Time) error) error { return nil }
 
 // A file that a crash left without a job goes when it is an hour old; no other does.
 func TestSweep(t *testing.T) {

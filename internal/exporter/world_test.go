@@ -35,13 +35,14 @@ type world struct {
 	db    *metadb.DB
 	store *eventdb.DuckDB
 	files *blobs.Folder
+	dir   string
 	now   time.Time
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	ctx, dir := context.Background(), t.TempDir()
-	w := &world{t: t, now: start.AddDate(0, 2, 0)}
+	w := &world{t: t, dir: dir, now: start.AddDate(0, 2, 0)}
 	var err error
 	if w.db, err = metadb.Open(ctx, filepath.Join(dir, "sesame.db")); err != nil {
 		t.Fatal(err)

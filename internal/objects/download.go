@@ -164,7 +164,7 @@ func (d *Door) sendExport(r *http.Request, out *body, jobID, file string) error 
 		return err
 	}
 	defer content.Close()
-	out.head(exportType(f.Name), f.Name)
+	out.head(f.ContentType(), f.Name)
 	h := out.w.Header()
 	h.Set("ETag", `"`+jobID+"-"+f.CRC32C+`"`)
 	h.Set("X-Amz-Checksum-Crc32c", f.CRC32C)
@@ -174,20 +174,6 @@ func (d *Door) sendExport(r *http.Request, out *body, jobID, file string) error 
 		return errors.New("the client took no more")
 	}
 	return noted.err
-}
-
-// exportType is the content type of an export's file. Packed files are no other
-// content than they are: clients are to store them so.
-func exportType(name string) string {
-	for end, contentType := range map[string]string{
-		".json": "application/json", ".ndjson": "application/x-ndjson", ".parquet": "application/vnd.apache.parquet",
-		".gz": "application/gzip", ".zst": "application/zstd",
-	} {
-		if strings.HasSuffix(name, end) {
-			return contentType
-		}
-	}
-	return "text/csv; charset=utf-8"
 }
 
 // notedReader notes an error of reading, which http.ServeContent does not tell.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"sesame/internal/keyfile"
 	"sesame/internal/metadb"
 	"sesame/internal/obs"
+	"sesame/internal/s3put"
 	"sesame/internal/sesv2"
 	"sesame/internal/wire"
 )
@@ -69,7 +71,12 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, files *blob
 	exporting := &jobs.Runner{Workers: c.ExportWorkers, Poll: time.Second, Log: log}
 	exports := &exporter.Service{
 		Store: db, Objects: files, Events: store, Now: time.Now, NewJob: newRequestID, NewID: newID, Wake: exporting.Wake, Log: log,
-		Config: exporter.Config{Running: c.Limits().RunningExports, Keep: time.Duration(c.ExportKeep) * 24 * time.Hour, LikeSES: likeSES},
+		Config: exporter.Config{Running: c.Limits().RunningExports, Keep: time.Duration(c.ExportKeep) * 24 * time.Hour, LikeSES: likeSES, Destinations: c.ExportPlaces},
+	}
+	if len(c.ExportPlaces) > 0 {
+		if exports.Destination, err = openDestination(ctx, c, log); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
 	}
 	exporting.Claim = exports.Claim
 	if err := exports.ResumeSchedules(ctx); err != nil {
@@ -89,6 +96,15 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, files *blob
 		},
 		retention: retention, log: log,
 	}, nil
+}
+
+// openDestination prepares to put exports where --export-destinations allows.
+func openDestination(ctx context.Context, c config.Server, log *slog.Logger) (*s3put.Store, error) {
+	key, err := config.ExportS3KeyFromEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	return s3put.Open(ctx, s3put.Config{Endpoint: c.ExportS3URL, Region: cmp.Or(c.ExportRegion, c.Region), AccessKeyID: key.AccessKeyID, Secret: key.SecretAccessKey}, log)
 }
 
 func readMXTable(path string) (events.MXTable, error) {

@@ -196,6 +196,9 @@ func Start(ctx context.Context, c config.Server, log *slog.Logger) (s *Server, e
 		return s, err
 	}
 	s.closers = append(s.closers, email.store)
+	if destination, ok := email.exports.Destination.(io.Closer); ok {
+		s.closers = append(s.closers, destination)
+	}
 	door := &objects.Door{
 		PublicURL: public, Region: c.Region, Uploads: imports, Refused: imports.Refused, MaxUpload: c.MaxUpload, Idle: idleUpload,
 		Credentials: sigv4.Credentials{AccessKeyID: "SESAME-OBJECTS", SecretAccessKey: hex.EncodeToString(key.Derive("object URLs", 32))},

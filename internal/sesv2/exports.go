@@ -64,6 +64,7 @@ func (a *API) createExportJob(ctx context.Context, c wire.Caller, in *createExpo
 		return nil, err
 	}
 	order := exporter.Order{Format: exporter.Format(*in.ExportDestination.DataFormat)}
+	order.Destination, _ = destination(in.ExportDestination.S3Url, 0, a.Exports.Config.Destinations) // beforeExport refuses
 	var err error
 	if m := in.ExportDataSource.MessageInsightsDataSource; m != nil {
 		order.Insights, err = a.insightsOrder(m)
@@ -81,6 +82,21 @@ func (a *API) createExportJob(ctx context.Context, c wire.Caller, in *createExpo
 		return nil, err
 	}
 	return &createExportJobOutput{&id}, nil
+}
+
+// destination is where an order's files are to go by an S3Url, or the refusal of it.
+// Without one they go nowhere: "". rowsPerFile is the order's.
+func destination(s3URL *string, rowsPerFile int64, allowed exporter.Destinations) (string, *wire.Error) {
+	switch {
+	case s3URL == nil:
+		return "", nil
+	case len(allowed) == 0: // the service's words
+		return "", wire.Errorf(badRequest, "Providing a custom S3 URL is not supported")
+	}
+	if why := allowed.Refuse(*s3URL, rowsPerFile); why != "" {
+		return "", wire.Errorf(badRequest, "%s", why)
+	}
+	return *s3URL, nil
 }
 
 func (a *API) insightsOrder(in *messageInsightsDataSource) (*exporter.Mail, error) {
@@ -175,7 +191,9 @@ func (a *API) getExportJob(ctx context.Context, c wire.Caller, in *getExportJobI
 		JobId: &j.ID, ExportSourceType: &source, JobStatus: &status, CreatedTimestamp: &j.Created, CompletedTimestamp: known(j.Completed),
 		ExportDestination: &exportDestinationOutput{DataFormat: string(j.Order.Format)}, ExportDataSource: dataSource(j.Order),
 	}
-	if len(j.Files) == 1 { // of several, Sesame's GetExportReport tells
+	if url := j.PutAt(); url != "" {
+		out.ExportDestination.S3Url = &url
+	} else if len(j.Files) == 1 { // of several, Sesame's GetExportReport tells
 		url := a.ExportURL(j.ID, j.Files[0].Name, a.Now())
 		out.ExportDestination.S3Url = &url
 	}

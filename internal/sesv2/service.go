@@ -51,13 +51,13 @@ func (a *API) Service() *wire.Service {
 			wire.Op("GetMessageInsights", false, everything, a.getMessageInsights, notFound, tooMany, badRequest).
 				At("GET /v2/email/insights/{MessageId}").AtMost(1),
 			wire.Op("BatchGetMetricData", false, everything, a.batchGetMetricData, badRequest, internalFailure, tooMany, notFound).
-				At("POST /v2/email/metrics/batch").AtMost(16), // and so 160 queries, the other limit
+				At("POST /v2/email/metrics/batch").Before(beforeQueries).AtMost(16), // and so 160 queries, the other limit
 			wire.Op("GetAccount", false, everything, a.getAccount, tooMany, badRequest).
 				At("GET /v2/email/account"),
 			wire.Op("PutAccountVdmAttributes", true, everything, a.putAccountVdmAttributes, badRequest, tooMany).
 				At("PUT /v2/email/account/vdm").AtMost(1),
 			wire.Op("CreateExportJob", true, a.creating, a.createExportJob, badRequest, tooMany, notFound, limitExceeded).
-				At("POST /v2/email/export-jobs").AtMost(1),
+				At("POST /v2/email/export-jobs").Before(a.beforeExport).AtMost(1),
 			wire.Op("GetExportJob", false, func(ctx context.Context, c wire.Caller, in *getExportJobInput) (wire.Access, error) {
 				return a.ofExport(ctx, c, *in.JobId)
 			}, a.getExportJob, badRequest, notFound, tooMany).

@@ -96,7 +96,7 @@ func (a *API) creatingSesame(_ context.Context, c wire.Caller, in *createSesameE
 func (a *API) createSesameExport(ctx context.Context, c wire.Caller, in *createSesameExportInput) (*createExportJobOutput, error) {
 	order, err := in.ExportDataSource.order()
 	if err == nil {
-		err = in.ExportDestination.apply(&order)
+		err = in.ExportDestination.apply(&order, a.Exports.Config.Destinations)
 	}
 	if err == nil {
 		err = in.ExportDataSource.span(&order)
@@ -222,11 +222,8 @@ func (s *sesameDataSource) span(o *exporter.Order) error {
 	return nil
 }
 
-// apply puts into an order how it is to be written.
-func (d *sesameDestination) apply(o *exporter.Order) error {
-	if d.S3Url != nil {
-		return wire.Errorf(validation, "Providing a custom S3 URL is not supported")
-	}
+// apply puts into an order how and where it is to be written.
+func (d *sesameDestination) apply(o *exporter.Order, allowed exporter.Destinations) error {
 	o.Format = exporter.Format(*d.DataFormat)
 	switch {
 	case d.Compression == nil && o.Format == exporter.Parquet:
@@ -236,6 +233,10 @@ func (d *sesameDestination) apply(o *exporter.Order) error {
 	}
 	if d.RowsPerFile != nil {
 		o.RowsPerFile = *d.RowsPerFile
+	}
+	var refusal *wire.Error
+	if o.Destination, refusal = destination(d.S3Url, o.RowsPerFile, allowed); refusal != nil {
+		return asSesame(refusal)
 	}
 	return nil
 }

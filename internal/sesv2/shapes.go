@@ -70,9 +70,10 @@ type metricDataQuery struct {
 	EndDate    *time.Time         `required:"true"`
 }
 
-// Precheck is wire.Prechecked's: the service looks at ids and names of dimensions
-// when it has seen that there are not too many queries, and before all else.
-func (in *batchGetMetricDataInput) Precheck() *wire.Error {
+// beforeQueries is the operation's Before: the service looks at ids and names of
+// dimensions when it has seen that there are not too many queries, and before all else.
+func beforeQueries(input any) *wire.Error {
+	in := input.(*batchGetMetricDataInput)
 	if len(in.Queries) > 10 {
 		return nil // the constraints tell of it
 	}
@@ -173,7 +174,7 @@ type guardianAttributesInput struct {
 	OptimizedSharedDelivery *string `enum:"ENABLED,DISABLED"`
 }
 
-// createExportJobInput has its constraints looked at behind its Precheck.
+// createExportJobInput has its constraints looked at behind beforeExport.
 type createExportJobInput struct {
 	ExportDataSource  *exportDataSource  `required:"true"`
 	ExportDestination *exportDestination `required:"true"`
@@ -222,21 +223,21 @@ type exportDestination struct {
 	S3Url      *string
 }
 
-// Precheck is wire.Prechecked's: the service looks at the source, then at the
-// destination, and then at all else.
-func (in *createExportJobInput) Precheck() *wire.Error {
-	source, destination := in.ExportDataSource, in.ExportDestination
+// beforeExport is the operation's Before: the service looks at the source, then at
+// the destination, and then at all else.
+func (a *API) beforeExport(input any) *wire.Error {
+	in := input.(*createExportJobInput)
+	source, to := in.ExportDataSource, in.ExportDestination
 	switch {
 	case source == nil || (source.MetricsDataSource == nil) == (source.MessageInsightsDataSource == nil):
 		return wire.Errorf(badRequest, "One data source must be provided")
-	case destination == nil || destination.DataFormat == nil:
+	case to == nil || to.DataFormat == nil:
 		return nil // the constraints tell of it
-	case *destination.DataFormat != "CSV" && *destination.DataFormat != "JSON":
+	case *to.DataFormat != "CSV" && *to.DataFormat != "JSON":
 		return wire.Errorf(badRequest, "1 validation error detected: Value at 'exportDestination.dataFormat' failed to satisfy constraint: Member must satisfy enum value set: [CSV, JSON]")
-	case destination.S3Url != nil:
-		return wire.Errorf(badRequest, "Providing a custom S3 URL is not supported")
 	}
-	return nil
+	_, refusal := destination(to.S3Url, 0, a.Exports.Config.Destinations)
+	return refusal
 }
 
 type createExportJobOutput struct {

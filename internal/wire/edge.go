@@ -242,7 +242,7 @@ func (e *Edge) answer(ctx context.Context, q question, body []byte, patterns map
 	if refusal := q.read(body, in.Elem()); refusal != nil {
 		return refusal
 	}
-	if refusal := s.check(in.Interface(), patterns); refusal != nil {
+	if refusal := s.check(op, in.Interface(), patterns); refusal != nil {
 		return refusal
 	}
 
@@ -286,9 +286,9 @@ func (q question) read(body []byte, in reflect.Value) *Error {
 }
 
 // check gives the first refusal of an input that is not as it must be.
-func (s *Service) check(in any, patterns map[string]*regexp.Regexp) *Error {
-	if prechecked, ok := in.(Prechecked); ok {
-		if refusal := prechecked.Precheck(); refusal != nil {
+func (s *Service) check(op *Operation, in any, patterns map[string]*regexp.Regexp) *Error {
+	if op.before != nil {
+		if refusal := op.before(in); refusal != nil {
 			return refusal
 		}
 	}

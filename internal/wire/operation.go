@@ -43,12 +43,6 @@ type Maker interface {
 	Made() (id string)
 }
 
-// Prechecked is an input with refusals that come before those of its constraints.
-// Members may be missing or of any value when Precheck is called; nil is no refusal.
-type Prechecked interface {
-	Precheck() *Error
-}
-
 // Operation is one entry of a service's table. Build it with Op.
 type Operation struct {
 	Name   string
@@ -64,6 +58,7 @@ type Operation struct {
 
 	perSecond int // calls of one account; 0 for as many as the edge allows
 
+	before func(in any) *Error // refusals that come before those of the constraints, or nil
 	access func(ctx context.Context, c Caller, in any) (Access, error)
 	call   func(ctx context.Context, c Caller, in any) (any, error)
 }
@@ -103,6 +98,14 @@ func (op Operation) At(place string) Operation {
 // at once, whatever the edge's Throttle says.
 func (op Operation) AtMost(perSecond int) Operation {
 	op.perSecond = perSecond
+	return op
+}
+
+// Before gives the operation refusals that come before those of its constraints.
+// refuse gets a pointer to the input, of which members may be missing or of any value;
+// nil is no refusal.
+func (op Operation) Before(refuse func(in any) *Error) Operation {
+	op.before = refuse
 	return op
 }
 

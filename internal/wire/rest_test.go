@@ -42,8 +42,8 @@ type lookUp struct {
 	Table [][]*string
 }
 
-func (in *lookUp) Precheck() *Error {
-	if in.Id != nil && *in.Id == "first" {
+func beforeLook(in any) *Error {
+	if id := in.(*lookUp).Id; id != nil && *id == "first" {
 		return Errorf("NotFoundException", "It comes before the constraints.")
 	}
 	return nil
@@ -73,8 +73,8 @@ func restService() *Service {
 		Prefix: "/v9/", IAMPrefix: "test", Errors: map[string]int{"NotFoundException": 404, "TooManyRequestsException": 429, "BadRequestException": 400},
 		Invalid: "BadRequestException", Throttled: "TooManyRequestsException", HideValues: true,
 		Operations: []Operation{
-			Op("Look", false, free, look, "NotFoundException").At("GET /v9/things/{Id}"),
-			Op("Change", true, free, look, "NotFoundException").At("PUT /v9/things/{Id}/parts"),
+			Op("Look", false, free, look, "NotFoundException").At("GET /v9/things/{Id}").Before(beforeLook),
+			Op("Change", true, free, look, "NotFoundException").At("PUT /v9/things/{Id}/parts").Before(beforeLook),
 			Op("Forbidden", false, free, look).At("POST /v9/forbidden"),
 			Op("Limited", false, free, func(context.Context, Caller, *lookUp) (*struct{}, error) { return &struct{}{}, nil }).At("PUT /v9/limited/{Id}").AtMost(1),
 		},
