@@ -15,21 +15,6 @@ import (
 // arrows are which packages of Sesame each package may import, and which others
 // besides the standard library. ARCHITECTURE.md draws them.
 var arrows = map[string][]string{
-<<<<<<< HEAD
-	"internal/address":     {"github.com/cespare/xxhash/v2", "golang.org/x/net/idna", "golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
-	"internal/blobs":       {"internal/writeback"},
-	"internal/config":      {},
-	"internal/eventdb":     {"internal/events", "github.com/duckdb/duckdb-go-bindings", "github.com/duckdb/duckdb-go/v2", "github.com/duckdb/duckdb-go/v2/mapping"},
-	"internal/events":      {"github.com/cespare/xxhash/v2", "github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext"},
-	"internal/extsort":     {},
-	"internal/generate":    {"internal/events"},
-	"internal/ingest":      {"internal/events", "internal/iam", "internal/sigv4", "internal/wire", "github.com/klauspost/compress/gzip"},
-	"internal/insights":    {"internal/eventdb", "internal/events"},
-	"internal/iam":         {},
-	"internal/importer":    {"internal/address", "internal/extsort", "internal/importfile", "internal/jobs", "internal/lists"},
-	"internal/importfile":  {"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/text/encoding/unicode"},
-	"internal/exporter":    {"internal/eventdb", "internal/events", "internal/jobs", "github.com/robfig/cron/v3"},
-=======
 	"internal/address":    {"github.com/cespare/xxhash/v2", "golang.org/x/net/idna", "golang.org/x/text/cases", "golang.org/x/text/unicode/norm"},
 	"internal/blobs":      {"internal/writeback"},
 	"internal/config":     {},
@@ -43,8 +28,7 @@ var arrows = map[string][]string{
 	"internal/importer":   {"internal/address", "internal/extsort", "internal/importfile", "internal/jobs", "internal/lists"},
 	"internal/importfile": {"github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd", "golang.org/x/text/encoding/unicode"},
 	"internal/exporter": {"internal/eventdb", "internal/events", "internal/jobs", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd",
-		"github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress", "github.com/parquet-go/parquet-go/compress/gzip", "github.com/parquet-go/parquet-go/compress/zstd"},
->>>>>>> formats
+		"github.com/parquet-go/parquet-go", "github.com/parquet-go/parquet-go/compress", "github.com/parquet-go/parquet-go/compress/gzip", "github.com/parquet-go/parquet-go/compress/zstd", "github.com/robfig/cron/v3"},
 	"internal/jobs":        {},
 	"internal/keyfile":     {},
 	"internal/listfile":    {"internal/address", "internal/writeback", "golang.org/x/sys/unix"},
