@@ -13,12 +13,9 @@ import (
 
 // made is Events that gives so many recipients from memory, and nowhere is Objects
 // that keeps nothing: what is left is the making, writing and packing of rows.
-type made struct {
-	Events
-	n int
-}
+type made int
 
-func (m made) Recipients(_ context.Context, _ events.Source, _ eventdb.Mail, do func(*eventdb.Recipient) error) error {
+func (n made) Recipients(_ context.Context, _ events.Source, _ eventdb.Mail, do func(*eventdb.Recipient) error) error {
 	sent := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 	all := make([]*eventdb.Recipient, 100_000)
 	for i := range all {
@@ -35,13 +32,23 @@ func (m made) Recipients(_ context.Context, _ events.Source, _ eventdb.Mail, do 
 		}
 		all[i] = r
 	}
-	for i := range m.n {
-		if err := do(all[i%len(all)]); err != nil {
+	for i := range n {
+		if err := do(all[int(i)%len(all)]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (made) Events(context.Context, events.Source, eventdb.Mail, func(*events.Event) error) error {
+	return nil
+}
+
+func (made) Groups(context.Context, events.Source, eventdb.GroupQuery) ([]eventdb.Group, error) {
+	return nil, nil
+}
+
+func (made) Settle(t time.Time) time.Time { return t }
 
 type nowhere struct{ Objects }
 
@@ -57,7 +64,7 @@ func BenchmarkRows(b *testing.B) {
 		b.Run(fmt.Sprint(o.Format, " ", o.Compression), func(b *testing.B) {
 			b.ReportAllocs()
 			o.Insights = &Mail{}
-			r := &run{Service: &Service{Events: made{n: b.N}, NewID: func(prefix string) string { return prefix }}, Objects: nowhere{}, job: Job{Order: o}}
+			r := &run{Service: &Service{Events: made(b.N), NewID: func(prefix string) string { return prefix }}, Objects: nowhere{}, job: Job{Order: o}}
 			if err := r.write(context.Background()); err != nil {
 				b.Fatal(err)
 			}
