@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"text/tabwriter"
 	"time"
 )
 
@@ -74,6 +75,7 @@ func (c exportSchedules) Run(o output) error {
 		return c.kinder(err)
 	}
 	moment := func(seconds float64) string { return time.Unix(int64(seconds), 0).UTC().Format(time.DateTime) }
+	table := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
 	for _, s := range answer.Schedules {
 		what := ""
 		for member := range s.ExportDataSource {
@@ -83,9 +85,9 @@ func (c exportSchedules) Run(o output) error {
 		if s.LastJobId != "" {
 			last = moment(s.LastRun) + " " + s.LastJobId
 		}
-		fmt.Fprintf(o.out, "%s  %s  %s  next %s  last %s\n", s.Name, s.Cron, what, moment(s.NextRun), last)
+		fmt.Fprintf(table, "%s\t%s\t%s\tnext %s\tlast %s\n", s.Name, s.Cron, what, moment(s.NextRun), last)
 	}
-	return nil
+	return table.Flush()
 }
 
 type exportUnschedule struct {

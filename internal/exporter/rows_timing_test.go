@@ -50,22 +50,11 @@ func (made) Groups(context.Context, events.Source, eventdb.GroupQuery) ([]eventd
 
 func (made) Settle(t time.Time) time.Time { return t }
 
-type nowhere struct{}
+type nowhere struct{ Objects }
 
 func (nowhere) Put(_ context.Context, _ string, r io.Reader, _ func(int64) error) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 256<<10))
 }
-
-func (nowhere) OpenAt(context.Context, string) (interface {
-	io.ReaderAt
-	io.Closer
-}, error) {
-	return nil, io.ErrUnexpectedEOF
-}
-
-func (nowhere) Delete(context.Context, string) error { return nil }
-
-func (nowhere) Each(context.Context, func(string, time.Time) error) error { return nil }
 
 func BenchmarkRows(b *testing.B) {
 	for _, o := range []Order{
@@ -75,7 +64,7 @@ func BenchmarkRows(b *testing.B) {
 		b.Run(fmt.Sprint(o.Format, " ", o.Compression), func(b *testing.B) {
 			b.ReportAllocs()
 			o.Insights = &Mail{}
-			r := &run{Service: &Service{Events: made(b.N), Objects: nowhere{}, NewID: func(prefix string) string { return prefix }}, job: Job{Order: o}}
+			r := &run{Service: &Service{Events: made(b.N), NewID: func(prefix string) string { return prefix }}, Objects: nowhere{}, job: Job{Order: o}}
 			if err := r.write(context.Background()); err != nil {
 				b.Fatal(err)
 			}

@@ -53,6 +53,7 @@ var (
 	ErrTooManySchedules = fmt.Errorf("there are %d schedules of exports, as many as may be", MostSchedules)
 	ErrScheduleChanged  = errors.New("the schedule of exports is not as it was read")
 	ErrScheduleSize     = fmt.Errorf("the order of a schedule of exports is larger than %d bytes", MostScheduleSize)
+	ErrScheduleFile     = errors.New("the runs of a schedule of exports would put their files over each other: the destination must be a folder")
 	ErrCron             = errors.New("not five cron fields in UTC, or @hourly, @daily, @weekly, @monthly or @yearly")
 )
 
@@ -81,7 +82,7 @@ type ScheduleStore interface {
 
 // PutSchedule makes a schedule, or replaces the one of that name, which keeps what
 // it has had if it is of the same source. order has no times. The schedule is durable when it
-// returns nil. ErrCron, ErrScheduleSize, ErrTooManySchedules.
+// returns nil. ErrCron, ErrScheduleFile, ErrScheduleSize, ErrTooManySchedules.
 func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron string, order Order) error {
 	now := s.Now()
 	times, err := parseCron(cron)
@@ -96,6 +97,9 @@ func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron
 		return err
 	} else if len(text) > MostScheduleSize {
 		return ErrScheduleSize
+	}
+	if order.Destination != "" && !folder(order.Destination) {
+		return ErrScheduleFile
 	}
 	made := Schedule{Owner: src, Name: name, Cron: cron, Order: order, Created: now, Next: next, Until: now}
 	switch order.Source() {

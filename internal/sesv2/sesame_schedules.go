@@ -72,6 +72,8 @@ func (a *API) putExportSchedule(ctx context.Context, c wire.Caller, in *putExpor
 	switch err := a.Exports.PutSchedule(ctx, a.source(c), *in.Name, *in.Cron, order); {
 	case errors.Is(err, exporter.ErrCron):
 		return nil, wire.Errorf(validation, "The Cron is wrong: %s.", err.Error())
+	case errors.Is(err, exporter.ErrScheduleFile):
+		return nil, wire.Errorf(validation, "The S3Url of a schedule must name a folder, and so end with a slash: each run has files of its own.")
 	case errors.Is(err, exporter.ErrScheduleSize):
 		return nil, wire.Errorf(validation, "The schedule has too much: what it says of filters and columns may take %d KiB.", exporter.MostScheduleSize>>10)
 	case errors.Is(err, exporter.ErrTooManySchedules):
