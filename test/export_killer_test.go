@@ -294,7 +294,7 @@ func (k *exportKiller) askAs(key aws.Credentials, operation string, in, out any)
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequest(http.MethodPost, k.url+"/sesame/v1/"+operation, bytes.NewReader(body))
+	r, err := http.NewRequest(http.MethodPost, k.door.PublicURL.String()+"/sesame/v1/"+operation, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
