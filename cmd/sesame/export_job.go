@@ -84,12 +84,10 @@ func (c client) refusedExport(err error) error {
 	if !errors.As(err, &api) {
 		return c.kinder(err)
 	}
-	switch code := api.ErrorCode(); {
-	case strings.Contains(api.ErrorMessage(), "Virtual Deliverability Manager"):
-		return errors.New("the account has switched off Virtual Deliverability Manager: `aws sesv2 put-account-vdm-attributes --vdm-attributes VdmEnabled=ENABLED` switches it on")
-	case code == "ValidationException" || code == "BadRequestException":
+	switch api.ErrorCode() {
+	case "ValidationException":
 		return usageError{errors.New(api.ErrorMessage())}
-	case code == "ServiceQuotaExceededException" || code == "LimitExceededException":
+	case "ServiceQuotaExceededException":
 		return fmt.Errorf("%s `sesame export list` shows them, and `sesame export cancel` ends one", api.ErrorMessage())
 	}
 	return c.kinder(err)

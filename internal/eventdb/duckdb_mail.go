@@ -165,18 +165,17 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 
 // longer gives how much time the next slice should have.
 func (w *mailWalk) longer(s slice) int64 {
-	length := s.to - s.from
-	next := 4 * length
+	times := 4.0 // of this one's
 	if s.events > 0 {
-		next = min(next, length*w.slice/s.events)
+		times = min(times, float64(w.slice)/float64(s.events))
 	}
 	if s.examined > 0 { // so that few are examined in vain when enough is found
-		next = min(next, length*mostExamined*w.slice/s.examined)
+		times = min(times, float64(mostExamined*w.slice)/float64(s.examined))
 	}
 	if w.given += s.n; w.q.Enough > w.given && s.n > 0 {
-		next = min(next, length*(w.q.Enough-w.given)/s.n)
+		times = min(times, float64(w.q.Enough-w.given)/float64(s.n))
 	}
-	return max(1, next)
+	return max(1, int64(times*float64(s.to-s.from)))
 }
 
 // lastBefore is the moment behind the last mail that was sent before a time; From

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -399,6 +400,14 @@ func TestSlices(t *testing.T) {
 	for _, d.slice = range []int64{10, 100, 300, 1000} {
 		if got, n := read(); n != events || diff.Diff(whole, got) != "" {
 			t.Errorf("in slices of %d: %d recipients of %d events, want %d of %d", d.slice, len(got), n, len(whole), events)
+		}
+	}
+	d.slice = 100
+	for _, wanted := range []int64{1, 50, math.MaxInt64} {
+		n := 0
+		q := Mail{From: start.AddDate(-30, 0, 0), To: start.AddDate(90, 0, 0), Enough: wanted}
+		if err := d.Recipients(t.Context(), source, q, func(*Recipient) error { n++; return nil }); err != nil || n != len(whole) {
+			t.Errorf("when %d are enough, %d of %d are given, %v", wanted, n, len(whole), err)
 		}
 	}
 	enough, n := errors.New("enough"), 0

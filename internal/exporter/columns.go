@@ -2,10 +2,13 @@ package exporter
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sesame/internal/eventdb"
 	"sesame/internal/events"
@@ -117,15 +120,30 @@ var eventColumns = []column[*events.Event]{
 // usualEvents is how many of eventColumns a file has when nobody chooses.
 const usualEvents = 24
 
+// mostOfOrder is how many bytes of JSON an order may have: it is kept with its job.
+const mostOfOrder = 32 << 10
+
 // Check refuses an order whose columns are not such as there are, or twice the same
-// one: its error tells which there are.
+// one: its error tells which there are. It refuses types and sub-types that are not
+// spelled as files spell them, which nothing would meet, and orders that are too large.
 func (o Order) Check() error {
 	var err error
+	var q Mail
 	switch {
 	case o.Insights != nil:
-		_, err = choose(insightsColumns, usualInsights, o.Insights.Columns, recipientTags)
+		q = *o.Insights
+		_, err = choose(insightsColumns, usualInsights, q.Columns, recipientTags)
 	case o.Events != nil:
-		_, err = choose(eventColumns, usualEvents, o.Events.Columns, eventTags)
+		q = *o.Events
+		_, err = choose(eventColumns, usualEvents, q.Columns, eventTags)
+	}
+	for _, name := range slices.Concat(q.Include.EventType, q.Exclude.EventType, q.Include.BounceSubType, q.Exclude.BounceSubType) {
+		if spelled := events.UpperSnake(name); err == nil && spelled != name {
+			err = fmt.Errorf("%q is spelled %s here", name, spelled)
+		}
+	}
+	if text, wrong := json.Marshal(o); err == nil && (wrong != nil || len(text) > mostOfOrder) {
+		err = errors.Join(wrong, fmt.Errorf("the filters and columns are too many: together they may take %d KiB", mostOfOrder>>10))
 	}
 	return err
 }
@@ -144,7 +162,7 @@ func choose[R any](all []column[R], usual int, names []string, tags func(R) stri
 			return nil, fmt.Errorf("the column %q is asked for twice", name)
 		case at >= 0:
 			chosen = append(chosen, all[at])
-		case ofTag && tag != "":
+		case ofTag && tag != "" && utf8.ValidString(tag) && !strings.ContainsFunc(tag, unicode.IsControl):
 			chosen = append(chosen, column[R]{name, ofText, true, func(m *maker, v *value, r R) { v.text = m.tag(tags(r), tag) }})
 		default:
 			var there []string

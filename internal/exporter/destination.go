@@ -93,16 +93,16 @@ func at(destination, name string) string {
 	return destination
 }
 
-// PutAt gives where a job that COMPLETED put its file, or the folder with its files:
-// "" when it put none anywhere.
+// PutAt gives where a job that COMPLETED put its file, or the folder with its files if
+// it was to have several: "" when it put none anywhere.
 func (j Job) PutAt() string {
 	switch {
 	case j.Order.Destination == "" || j.Status != jobs.Completed:
 		return ""
-	case len(j.Files) == 1:
-		return at(j.Order.Destination, j.Files[0].Name)
+	case j.Order.RowsPerFile == 0:
+		return at(j.Order.Destination, j.name(1))
 	}
-	return j.Order.Destination
+	return at(j.Order.Destination, "")
 }
 
 // put puts the files at the order's destination, each once, if that is still allowed:

@@ -142,6 +142,14 @@ type Job struct {
 	Files []File // none before the job is COMPLETED, and when they are kept no more
 }
 
+// Listed is what a list says of a job.
+type Listed struct {
+	ID                 string
+	Source             Source
+	Status             jobs.Status
+	Created, Completed time.Time // as Job's
+}
+
 // Progress is what a job has done.
 type Progress struct {
 	Share     float64 // of the time that is asked for: 0 to 1; of what arrived in a time, 0 until the end
@@ -189,7 +197,7 @@ type Store interface {
 	Export(ctx context.Context, o events.Source, id string) (Job, error)
 	// Exports gives at most n jobs, newest first, that were made before the one that
 	// cursor stands for ("" = all), and the cursor of each.
-	Exports(ctx context.Context, o events.Source, source Source, status jobs.Status, cursor string, n int) (found []Job, cursors []string, err error)
+	Exports(ctx context.Context, o events.Source, source Source, status jobs.Status, cursor string, n int) (found []Listed, cursors []string, err error)
 	// CancelExport makes a PROCESSING job CANCELLED, whoever works on it. ErrNotFound,
 	// *EndedError.
 	CancelExport(ctx context.Context, o events.Source, id string, now time.Time) error

@@ -180,7 +180,7 @@ func TestCancelAndLimits(t *testing.T) {
 		t.Errorf("a cancelled job was worked on: %v", w.objects())
 	}
 	found, next, err := w.List(ctx, src, "", "", "", 2)
-	if err != nil || len(found) != 2 || next == "" || found[0].Order.Source() != exporter.MetricsData {
+	if err != nil || len(found) != 2 || next == "" || found[0].Source != exporter.MetricsData {
 		t.Errorf("%+v, %q, %v", found, next, err)
 	}
 	found, next, err = w.List(ctx, src, "", "", next, 2)

@@ -37,7 +37,7 @@ func parsePatterns(values []string) (all []eventdb.Pattern) {
 }
 
 // facts are what filters ask for. What a recipient or an event does not have is
-// empty, and then meets no filter of that kind.
+// empty, and then meets no filter of that kind but * alone, which anything does.
 type facts struct {
 	from, destination, subject, isp          string
 	lastDelivery, lastEngagement, eventType  string

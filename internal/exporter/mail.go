@@ -56,7 +56,7 @@ func rows[R any](ctx context.Context, r *run, q *Mail, mail eventdb.Mail, column
 	mail.Read = func(from time.Time, n int64) {
 		p.Processed += n
 		if q.ArrivedUntil.IsZero() { // of mail of any time, there is no telling
-			p.Share = 1 - max(0, float64(from.Sub(mail.From)))/max(1, float64(mail.To.Sub(mail.From)))
+			p.Share = max(0, 1-max(0, float64(from.Sub(mail.From)))/max(1, float64(mail.To.Sub(mail.From))))
 		}
 		r.note(p)
 	}

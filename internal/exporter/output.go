@@ -137,7 +137,7 @@ func (o *output) finish() error {
 	}
 	o.now = nil
 	o.done = append(o.done, File{
-		Object: f.object, Name: o.name(len(o.done) + 1), Size: f.size, Rows: f.rows, CRC32C: base64.StdEncoding.EncodeToString(f.sum.Sum(nil)),
+		Object: f.object, Name: o.job.name(len(o.done) + 1), Size: f.size, Rows: f.rows, CRC32C: base64.StdEncoding.EncodeToString(f.sum.Sum(nil)),
 	})
 	return nil
 }

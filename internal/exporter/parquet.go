@@ -10,15 +10,16 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
-// Bounds of a row group, which is in memory, packed, until it is written.
+// Bounds of a row group, which is in memory until it is written.
 const (
 	groupRows = 122_880  // what DuckDB reads at once
 	groupText = 32 << 20 // bytes before they are packed
 	// batchRows is how many rows are handed on at once.
 	batchRows = 512
-	// mostOfDictionary is how many bytes of different values a column may have in a row
-	// group before it gets no dictionary.
-	mostOfDictionary = 1 << 20
+	// mostOfDictionaries is how many bytes of different values all columns together may
+	// have in a row group, each its share, before one gets no dictionary. In memory each
+	// value takes some hundred bytes more.
+	mostOfDictionaries = 12 << 20
 )
 
 // mostlyDifferent are the columns in which a dictionary would be of no use.
@@ -65,7 +66,7 @@ func newParquet(columns []header, c Compression, w io.Writer) *parquetTable {
 	}
 	return &parquetTable{
 		w: parquet.NewGenericWriter[any](w, parquet.NewSchema("export", group), parquet.Compression(codec), parquet.WriteBufferSize(bufferSize),
-			parquet.DictionaryMaxBytes(mostOfDictionary), parquet.CreatedBy("sesame", "1", "")),
+			parquet.DictionaryMaxBytes(min(1<<20, mostOfDictionaries/int64(len(columns)))), parquet.CreatedBy("sesame", "1", "")),
 		columns: columns, batch: make([][]parquet.Value, len(columns)),
 	}
 }

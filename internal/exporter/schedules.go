@@ -2,7 +2,6 @@ package exporter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -39,20 +38,15 @@ type Schedule struct {
 	Version int64     // given by the store, and new with each Put
 }
 
-// MostSchedules is how many schedules an account may have in a region, and
-// MostScheduleSize how many bytes the order of one takes as JSON: they are listed all
-// at once.
-const (
-	MostSchedules    = 100
-	MostScheduleSize = 32 << 10
-)
+// MostSchedules is how many schedules an account may have in a region: they are listed
+// all at once.
+const MostSchedules = 100
 
 // What can be wrong with schedules. The text behind ErrCron says what is.
 var (
 	ErrNoSchedule       = errors.New("no such schedule of exports")
 	ErrTooManySchedules = fmt.Errorf("there are %d schedules of exports, as many as may be", MostSchedules)
 	ErrScheduleChanged  = errors.New("the schedule of exports is not as it was read")
-	ErrScheduleSize     = fmt.Errorf("the order of a schedule of exports is larger than %d bytes", MostScheduleSize)
 	ErrScheduleFile     = errors.New("the runs of a schedule of exports would put their files over each other: the destination must be a folder")
 	ErrCron             = errors.New("not five cron fields in UTC, or @hourly, @daily, @weekly, @monthly or @yearly")
 )
@@ -82,7 +76,7 @@ type ScheduleStore interface {
 
 // PutSchedule makes a schedule, or replaces the one of that name, which keeps what
 // it has had if it is of the same source. order has no times. The schedule is durable when it
-// returns nil. ErrCron, ErrScheduleFile, ErrScheduleSize, ErrTooManySchedules.
+// returns nil. ErrCron, ErrScheduleFile, ErrTooManySchedules.
 func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron string, order Order) error {
 	now := s.Now()
 	times, err := parseCron(cron)
@@ -92,11 +86,6 @@ func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron
 	next := times.Next(now.UTC())
 	if next.IsZero() {
 		return fmt.Errorf("%w: %q is never due", ErrCron, cron)
-	}
-	if text, err := json.Marshal(order); err != nil {
-		return err
-	} else if len(text) > MostScheduleSize {
-		return ErrScheduleSize
 	}
 	if order.Destination != "" && !folder(order.Destination) {
 		return ErrScheduleFile

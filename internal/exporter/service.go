@@ -67,7 +67,7 @@ func (s *Service) Get(ctx context.Context, src events.Source, id string) (Job, e
 // List gives at most n jobs, newest first, that were made before the one that cursor
 // stands for ("" = all); of one source and one status unless these are "". next is
 // the cursor for those that follow; "" when there are none.
-func (s *Service) List(ctx context.Context, src events.Source, source Source, status jobs.Status, cursor string, n int) (found []Job, next string, err error) {
+func (s *Service) List(ctx context.Context, src events.Source, source Source, status jobs.Status, cursor string, n int) (found []Listed, next string, err error) {
 	found, cursors, err := s.Store.Exports(ctx, src, source, status, cursor, n+1)
 	if err == nil && len(found) > n {
 		return found[:n], cursors[n-1], nil
@@ -173,19 +173,21 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	default:
 		status, reason = jobs.Failed, "Something went wrong inside the server; its log says what under job "+job.ID+". Try again."
 	}
+	files := r.files
 	if err != nil {
 		log.Error("an export failed", "error", err)
 		r.discard()
+		files = nil // also if they could not be removed
 	}
 	// The work is done, so its end is noted even if the server stops meanwhile.
-	if err := s.Store.FinishExport(context.WithoutCancel(ctx), lease, status, reason, r.shown(), r.files, s.Now()); err != nil {
+	if err := s.Store.FinishExport(context.WithoutCancel(ctx), lease, status, reason, r.shown(), files, s.Now()); err != nil {
 		// A job that keeps its state is worked on again when the lease has run out. A
 		// commit can succeed and report an error, so the file may be needed.
 		log.Info("the end of an export could not be noted", "error", err)
 		r.discard()
 		return
 	}
-	log.Info("export ended", "status", status, "examined", r.did.Processed, "rows", r.did.Exported, "files", len(r.files), "seconds", s.Now().Sub(start).Seconds())
+	log.Info("export ended", "status", status, "examined", r.did.Processed, "rows", r.did.Exported, "files", len(files), "seconds", s.Now().Sub(start).Seconds())
 }
 
 // discard removes the files unless the job has them.
@@ -228,12 +230,12 @@ func (r *run) write(ctx context.Context) error {
 
 // name is what the service would call a file. Those of several, of which this is the
 // nth from 1, have numbers.
-func (r *run) name(n int) string {
-	o := &r.job.Order
-	at := r.job.Created.UTC().Format("20060102_150405")
-	name := "ses-metrics-" + at + "-" + r.job.ID
+func (j Job) name(n int) string {
+	o := &j.Order
+	at := j.Created.UTC().Format("20060102_150405")
+	name := "ses-metrics-" + at + "-" + j.ID
 	if o.Metrics == nil {
-		digest := sha256.Sum256([]byte(r.job.ID))
+		digest := sha256.Sum256([]byte(j.ID))
 		name = at + "_" + hex.EncodeToString(digest[:5])
 	}
 	if o.RowsPerFile > 0 {

@@ -16,6 +16,7 @@ import (
 	"sesame/internal/events"
 	"sesame/internal/exporter"
 	"sesame/internal/jobs"
+	"sesame/internal/metadb"
 )
 
 // full is a folder on a disk with room for some files.
@@ -224,6 +225,18 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %s", c.columns, got)
 		}
 	}
+	for name, change := range map[string]func(*exporter.Mail){
+		`there is no column "tag:a\x00b"`:       func(q *exporter.Mail) { q.Columns = []string{"tag:a\x00b"} },
+		`"Bounce" is spelled BOUNCE here`:       func(q *exporter.Mail) { q.Include.EventType = []string{"SEND", "Bounce"} },
+		`"MailboxFull" is spelled MAILBOX_FULL`: func(q *exporter.Mail) { q.Exclude.BounceSubType = []string{"MailboxFull"} },
+		"together they may take 32 KiB":         func(q *exporter.Mail) { q.Include.Subject = []string{strings.Repeat("x", 32<<10)} },
+	} {
+		o := timeline(exporter.CSV)
+		change(o.Events)
+		if err := o.Check(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v, want %s", err, name)
+		}
+	}
 	if err := timeline(exporter.CSV, allEvents...).Check(); err != nil {
 		t.Error(err)
 	}
@@ -232,5 +245,45 @@ func TestCheck(t *testing.T) {
 	}
 	if err := metricsOrder(exporter.CSV, map[string][]string{"ISP": {"*"}}).Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// deaf is a store that cannot be asked whether a file is needed.
+type deaf struct{ *metadb.DB }
+
+func (deaf) ExportObjectNeeded(context.Context, string, string) (bool, error) {
+	return false, errors.New("database is locked")
+}
+
+// refusing is a destination that takes nothing.
+type refusing struct{}
+
+func (refusing) Put(context.Context, string, exporter.File, io.ReaderAt) error {
+	return &exporter.DestinationError{Why: "the bucket does not exist.", Err: errors.New("NoSuchBucket")}
+}
+
+// A job that failed has no files, also when they could not be removed at once.
+func TestFailedHasNoFiles(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	w.append(event("m", "a@gmail.com", events.Send, start, 0, nil))
+	w.Store, w.Destination, w.Config.Destinations = deaf{w.db}, refusing{}, exporter.Destinations{"s3://b"}
+	o := insights(exporter.CSV)
+	o.Destination = "s3://b/"
+	id, err := w.Create(ctx, src, o)
+	if err != nil || !w.work(ctx) {
+		t.Fatal("no work", err)
+	}
+	j, err := w.Get(ctx, src, id)
+	if err != nil || j.Status != jobs.Failed || len(j.Files) != 0 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if keys := w.objects(); len(keys) != 1 {
+		t.Fatalf("there are %v, so this test shows nothing", keys)
+	}
+	w.Store = w.db
+	w.now = time.Now().Add(2 * time.Hour)
+	if err := w.Sweep(ctx); err != nil || len(w.objects()) != 0 {
+		t.Errorf("left: %v, %v", w.objects(), err)
 	}
 }

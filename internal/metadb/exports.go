@@ -63,14 +63,14 @@ func (db *DB) Export(ctx context.Context, o events.Source, id string) (exporter.
 }
 
 // Exports is exporter.Store's.
-func (db *DB) Exports(ctx context.Context, o events.Source, source exporter.Source, status jobs.Status, cursor string, limit int) (found []exporter.Job, cursors []string, err error) {
+func (db *DB) Exports(ctx context.Context, o events.Source, source exporter.Source, status jobs.Status, cursor string, limit int) (found []exporter.Listed, cursors []string, err error) {
 	before := int64(math.MaxInt64)
 	if cursor != "" {
 		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
 			return nil, nil, err
 		}
 	}
-	rows, err := db.read.QueryContext(ctx, "SELECT "+exportColumns+` FROM export_jobs
+	rows, err := db.read.QueryContext(ctx, `SELECT n, id, source, status, created, completed FROM export_jobs
 		WHERE account = ?1 AND region = ?2 AND n < ?3 AND (?4 = '' OR source = ?4) AND (?5 = '' OR status = ?5) ORDER BY n DESC LIMIT ?6`,
 		o.Account, o.Region, before, string(source), string(status), limit)
 	if err != nil {
@@ -78,10 +78,12 @@ func (db *DB) Exports(ctx context.Context, o events.Source, source exporter.Sour
 	}
 	defer rows.Close()
 	for rows.Next() {
-		j, n, err := scanExport(rows)
-		if err != nil {
+		var j exporter.Listed
+		var n, created, completed int64
+		if err := rows.Scan(&n, &j.ID, &j.Source, &j.Status, &created, &completed); err != nil {
 			return nil, nil, err
 		}
+		j.Created, j.Completed = fromMillis(created), fromMillis(completed)
 		found, cursors = append(found, j), append(cursors, strconv.FormatInt(n, 10))
 	}
 	return found, cursors, rows.Err()
@@ -104,16 +106,16 @@ func (db *DB) CancelExport(ctx context.Context, o events.Source, id string, now 
 
 // ExportFile is exporter.Store's.
 func (db *DB) ExportFile(ctx context.Context, id, name string) (exporter.File, error) {
-	j, _, err := scanExport(db.read.QueryRowContext(ctx, "SELECT "+exportColumns+" FROM export_jobs WHERE id = ?", id))
-	if err != nil {
-		return exporter.File{}, err
+	var text string
+	err := db.read.QueryRowContext(ctx, "SELECT f.value FROM export_jobs AS j, json_each(j.files) AS f WHERE j.id = ? AND f.value ->> 'Name' = ?", id, name).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return exporter.File{}, exporter.ErrNotFound
 	}
-	for _, f := range j.Files {
-		if f.Name == name {
-			return f, nil
-		}
+	var f exporter.File
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &f)
 	}
-	return exporter.File{}, exporter.ErrNotFound
+	return f, err
 }
 
 // ExportObjectNeeded is exporter.Store's.

@@ -103,15 +103,35 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// credentials has the server's credentials at hand. They can be a machine's or a role's,
+// and then a server that gives them can be away: for as long as a connection may stand
+// still they are asked for again.
+func (p *put) credentials(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		_, err := p.client.Options().Credentials.Retrieve(ctx)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(begun) >= p.config.Stall {
+			return &exporter.DestinationError{Why: "the server has no credentials for it, or could not get them. Whoever runs it must give it some, or see that it can get them.", Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(p.config.Pause):
+		}
+	}
+}
+
 // Put is exporter.Destination's. A file of at most a part is put at once; a larger one
 // in parts, some at once.
 func (s *Store) Put(ctx context.Context, url string, f exporter.File, content io.ReaderAt) error {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(url, "s3://"), "/")
 	p := &put{Store: s, bucket: bucket, key: key, file: f, content: content, patience: newPatience(s.config, s.log)}
-	if _, err := s.client.Options().Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
-		return &exporter.DestinationError{Why: "the server has no credentials for it. Whoever runs it must give it some.", Err: err}
+	err := p.credentials(ctx)
+	if err != nil {
+		return err
 	}
-	var err error
 	for range mostStarts {
 		if f.Size <= s.config.Part {
 			err = p.whole(ctx)

@@ -181,10 +181,10 @@ func TestNoCredentials(t *testing.T) {
 	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
 	c := small("http://127.0.0.1:1")
-	c.AccessKeyID, c.Secret = "", ""
+	c.AccessKeyID, c.Secret, c.Stall = "", "", time.Second
 	f, content := file("f.csv", 10)
 	err := open(t, c).Put(context.Background(), "s3://"+bucket+"/f.csv", f, bytes.NewReader(content))
-	if destination := new(exporter.DestinationError); !errors.As(err, &destination) || !strings.Contains(destination.Why, "no credentials") {
+	if destination := new(exporter.DestinationError); !errors.As(err, &destination) || !strings.Contains(destination.Why, "has no credentials for it, or could not get them") {
 		t.Error(err)
 	}
 }

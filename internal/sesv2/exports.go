@@ -294,7 +294,7 @@ func (a *API) listExportJobs(ctx context.Context, c wire.Caller, in *listExportJ
 	out := &listExportJobsOutput{ExportJobs: []exportJobSummary{}, NextToken: a.Pages.Token(c, "ListExportJobs", listing, next)}
 	for _, j := range found {
 		out.ExportJobs = append(out.ExportJobs, exportJobSummary{
-			JobId: &j.ID, ExportSourceType: new(string(j.Order.Source())), JobStatus: new(string(j.Status)),
+			JobId: &j.ID, ExportSourceType: new(string(j.Source)), JobStatus: new(string(j.Status)),
 			CreatedTimestamp: &j.Created, CompletedTimestamp: known(j.Completed),
 		})
 	}

@@ -291,7 +291,7 @@ func (a *API) getExportReport(ctx context.Context, c wire.Caller, in *getExportR
 		JobId: j.ID, ExportSourceType: string(j.Order.Source()), JobStatus: string(j.Status),
 		ShareDone: j.Progress.Share, ProcessedRecords: j.Progress.Processed, ExportedRecords: j.Progress.Exported,
 		Files: []exportedFile{}, CreatedTimestamp: j.Created, CompletedTimestamp: known(j.Completed),
-		Error: some(j.Error), Schedule: some(j.Order.Schedule), S3Url: some(j.Order.Destination),
+		Error: some(j.Error), Schedule: some(j.Order.Schedule), S3Url: some(j.PutAt()),
 	}
 	now := a.Now()
 	for _, f := range j.Files {

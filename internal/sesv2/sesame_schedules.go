@@ -74,8 +74,6 @@ func (a *API) putExportSchedule(ctx context.Context, c wire.Caller, in *putExpor
 		return nil, wire.Errorf(validation, "The Cron is wrong: %s.", err.Error())
 	case errors.Is(err, exporter.ErrScheduleFile):
 		return nil, wire.Errorf(validation, "The S3Url of a schedule must name a folder, and so end with a slash: each run has files of its own.")
-	case errors.Is(err, exporter.ErrScheduleSize):
-		return nil, wire.Errorf(validation, "The schedule has too much: what it says of filters and columns may take %d KiB.", exporter.MostScheduleSize>>10)
 	case errors.Is(err, exporter.ErrTooManySchedules):
 		return nil, wire.Errorf(quotaExceeded, "The account has %d schedules of exports, as many as it may have. Delete one.", exporter.MostSchedules)
 	case err != nil:
