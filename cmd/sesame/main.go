@@ -23,6 +23,7 @@ type cli struct {
 	Lists    listsCmd    `cmd:"" help:"Ask a running server about address lists, or write one to a file."`
 	Demo     demoCmd     `cmd:"" help:"Start a server in a temporary folder, run an import through it, and feed it a week of mail."`
 	Ingest   ingestCmd   `cmd:"" help:"Send email events to a running server, or see what it could not read."`
+	Schedule scheduleCmd `cmd:"" name:"schedules" help:"Exports of what is new, again and again: every night at two, for instance."`
 	Generate generateCmd `cmd:"" help:"Make up data to try things with."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 

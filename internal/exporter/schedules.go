@@ -80,9 +80,9 @@ type ScheduleStore interface {
 	ScheduledUntil(ctx context.Context) (time.Time, error)
 }
 
-// PutSchedule makes a schedule, or replaces the one of that name, which keeps what
-// it has had if it is of the same source. order has no times. The schedule is durable when it
-// returns nil. ErrCron, ErrScheduleFile, ErrScheduleSize, ErrTooManySchedules.
+// PutSchedule makes a schedule, or replaces the one of that name, which goes on from
+// where it is if it is of the same source. order has no times. It is durable when
+// PutSchedule returns nil. ErrCron, ErrScheduleFile, ErrScheduleSize, ErrTooManySchedules.
 func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron string, order Order) error {
 	now := s.Now()
 	times, err := parseCron(cron)
@@ -194,7 +194,7 @@ func (s *Service) runSchedule(ctx context.Context, one Schedule) error {
 	}
 	// Of several times that were missed, the last one is made up.
 	due, next, now := one.Next, times.Next(one.Next), s.Now()
-	for !next.After(now) {
+	for !next.After(now) && ctx.Err() == nil { // after a jump of the clock there are many
 		due, next = next, times.Next(next)
 	}
 	order, until := one.Order, due
