@@ -45,9 +45,8 @@ type Store interface {
 	// Settle divides what has arrived from what will, at t or, if that is later, at the
 	// last time of arrival: all events whose Arrived is the time that it gives or before
 	// are there to be asked for when it returns, and those that come later, as long as
-	// the store is open, get a later one. That is after now, in milliseconds, only if t
-	// is, or the clock was set back. As much as t is after now, times of arrival are from
-	// then on.
+	// the store is open, get a later one. t may be after now, as when the clock was set
+	// back; times of arrival are then counted on from t.
 	Settle(t time.Time) time.Time
 
 	// Recipients calls do with each recipient of mail, the newest mail first, that of

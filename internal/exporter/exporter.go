@@ -1,5 +1,5 @@
 // Package exporter owns export jobs: what became of every message, and the metrics
-// of it, as a file.
+// of it, as a file; and the schedules by which they are made again and again.
 //
 // It promises that a job that is begun anew writes the same file, as far as the
 // events are the same, that nobody sees a part of one, that memory does not grow with the time that

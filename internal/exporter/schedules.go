@@ -74,9 +74,9 @@ type ScheduleStore interface {
 	ScheduledUntil(ctx context.Context) (time.Time, error)
 }
 
-// PutSchedule makes a schedule, or replaces the one of that name, which keeps what
-// it has had if it is of the same source. order has no times. The schedule is durable when it
-// returns nil. ErrCron, ErrScheduleFile, ErrTooManySchedules.
+// PutSchedule makes a schedule, or replaces the one of that name, which goes on from
+// where it is if it is of the same source. order has no times. It is durable when
+// PutSchedule returns nil. ErrCron, ErrScheduleFile, ErrTooManySchedules.
 func (s *Service) PutSchedule(ctx context.Context, src events.Source, name, cron string, order Order) error {
 	now := s.Now()
 	times, err := parseCron(cron)

@@ -25,6 +25,7 @@ var races = []struct {
 	{"a job is claimed once", claimRace},
 	{"a job is either published or stopped", endRace},
 	{"a list is either deleted or imported into", deleteRace},
+	{"a schedule is run once", scheduleRace},
 }
 
 func tokenRace(f *fixture, other store) {

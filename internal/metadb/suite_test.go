@@ -70,6 +70,9 @@ func testStore(t *testing.T, open opener) {
 		{"an export is kept as it was made", keepsExports},
 		{"exports come newest first, page by page", listsExports},
 		{"an export is claimed, worked on and ended", worksExports},
+		{"a schedule is kept as it was put", keepsSchedules},
+		{"a schedule is run, and goes on from what was completed", runsSchedules},
+		{"a schedule is replaced and deleted", replacesSchedules},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, reopen := open(t)
