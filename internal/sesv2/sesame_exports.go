@@ -155,7 +155,7 @@ func (s *sesameDataSource) order() (o exporter.Order, err error) {
 	}
 	if err == nil {
 		if wrong := o.Check(); wrong != nil {
-			err = wire.Errorf(validation, "Columns: %v.", wrong)
+			err = wire.Errorf(validation, "This cannot be exported: %v.", wrong)
 		}
 	}
 	return o, err

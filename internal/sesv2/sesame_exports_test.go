@@ -188,8 +188,8 @@ func TestSesameExportRefusals(t *testing.T) {
 		{job(metrics(`,"StartDate":0,"EndDate":5`), csv), "To get daily aggregated data you must not specify partial-day timestamps. Please make your interval go from midnight to midnight UTC."},
 		{job(insights(`,"Include":{"EventType":["SEND"]}`), csv), "Filters of EventType are for the EventsDataSource. Of messages there are LastDeliveryEvent and LastEngagementEvent."},
 		{job(eventsOf(`,"Exclude":{"LastEngagementEvent":["OPEN"]}`), csv), "Filters of LastDeliveryEvent and LastEngagementEvent are for the MessageInsightsDataSource. Of events there is EventType."},
-		{job(eventsOf(`,"Columns":["isp","isp"]`), csv), `Columns: the column "isp" is asked for twice.`},
-		{job(insights(`,"Columns":["link"]`), csv), `Columns: there is no column "link"; there are messageid, sendtimestamp, isp, fromaddress, destination, subject, last_delivery_event, last_engagement_event, ` +
+		{job(eventsOf(`,"Columns":["isp","isp"]`), csv), `This cannot be exported: the column "isp" is asked for twice.`},
+		{job(insights(`,"Columns":["link"]`), csv), `This cannot be exported: there is no column "link"; there are messageid, sendtimestamp, isp, fromaddress, destination, subject, last_delivery_event, last_engagement_event, ` +
 			`last_delivery_event_timestamp, last_engagement_event_timestamp, bounce_sub_type, diagnostic_code, configuration_set, identity, tags, multiple_recipients, simulator, bounce_type, and tag:NAME for the values of a message tag.`},
 		{job(insights(`,"Colums":["link"]`), csv), `The input has no member "Colums"; names have their case.`},
 		{job(insights(`,"Include":{"Subject":[]},"MaxResults":0`), csv), "1 validation error detected: Value '0' at 'exportDataSource.messageInsightsDataSource.maxResults' failed to satisfy constraint: Member must have value greater than or equal to 1"},

@@ -146,10 +146,10 @@ func TestScheduleRefusals(t *testing.T) {
 		{put("a", "@daily", `"MessageInsightsDataSource":{"MaxResults":1}`, ""), limit},
 		{put("a", "@daily", `"MetricsDataSource":{"Namespace":"VDM","Dimensions":{"ISP":["Gmail"]},"Metrics":[{"Name":"SEND"}],"EndDate":86400}`, ""), limit},
 		{put("a", "@daily", all+","+mail, ""), "The ExportDataSource must have one of MessageInsightsDataSource, EventsDataSource and MetricsDataSource."},
-		{put("a", "@daily", `"EventsDataSource":{"Columns":["isp","isp"]}`, ""), `Columns: the column "isp" is asked for twice.`},
+		{put("a", "@daily", `"EventsDataSource":{"Columns":["isp","isp"]}`, ""), `This cannot be exported: the column "isp" is asked for twice.`},
 		{put("a", "@daily", all, `,"S3Url":"s3://other/"`), "This server puts exports only below s3://lake/mail/."},
 		{put("a", "@daily", all, `,"S3Url":"s3://lake/mail/x.csv"`), "The S3Url of a schedule must name a folder, and so end with a slash: each run has files of its own."},
-		{put("a", "@daily", `"EventsDataSource":{"Include":{"Subject":["`+strings.Repeat(strings.Repeat("x", 4000)+`","`, 9)+`x"]}}`, ""), "The schedule has too much: what it says of filters and columns may take 32 KiB."},
+		{put("a", "@daily", `"EventsDataSource":{"Include":{"Subject":["`+strings.Repeat(strings.Repeat("x", 4000)+`","`, 9)+`x"]}}`, ""), "This cannot be exported: the filters and columns are too many: together they may take 32 KiB."},
 	} {
 		if _, r := w.send("POST", putSchedule, c.in); r != (refusal{400, validation, c.want}) {
 			t.Errorf("%.300s\n got %+v\nwant %s", c.in, r, c.want)
