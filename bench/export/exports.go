@@ -113,7 +113,7 @@ func same(ours, theirs string) (err error) {
 	for n := 1; ; n++ {
 		one, err := x.ReadSlice('\n')
 		other, err2 := y.ReadSlice('\n')
-		if err == io.EOF && err2 == io.EOF {
+		if err == io.EOF && err2 == io.EOF && len(one) == 0 && len(other) == 0 {
 			return nil
 		}
 		if err := errors.Join(err, err2); err != nil {

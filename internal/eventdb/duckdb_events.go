@@ -20,19 +20,13 @@ const eventsShare = 4
 func (d *DuckDB) Events(ctx context.Context, src events.Source, q Mail, do func(*events.Event) error) error {
 	err := d.walk(ctx, src, mailWalk{q: q, slice: max(1, d.slice/eventsShare), readSlice: func(ctx context.Context, r *reader, p part) (read, error) {
 		s := eventSlice{src: src, most: p.most}
-		queries := []string{p.where}
-		if p.like != "" {
-			queries = []string{p.like, p.silent}
+		where, args := p.where, p.args
+		if p.like != "" { // an event is wanted for what it says itself
+			where, args = p.like, p.likeArgs
 		}
 		for _, table := range tables {
-			for _, where := range queries {
-				args := p.args
-				if where == p.like {
-					args = p.likeArgs
-				}
-				if err := r.read(ctx, "SELECT time, sent, arrived, multi, simulator, "+strings.Join(textColumns, ", ")+" FROM "+table+where, args, s.take); err != nil {
-					return read{events: int64(len(s.all))}, err
-				}
+			if err := r.read(ctx, "SELECT time, sent, arrived, multi, simulator, "+strings.Join(textColumns, ", ")+" FROM "+table+where, args, s.take); err != nil {
+				return read{events: int64(len(s.all))}, err
 			}
 		}
 		slices.SortFunc(s.all, func(a, b *events.Event) int {
@@ -81,7 +75,7 @@ func (s *eventSlice) take(r rows) error {
 		}
 		s.all = append(s.all, e)
 	}
-	if int64(len(s.all)) > s.most || s.most < math.MaxInt64 && s.text > sliceText {
+	if int64(len(s.all)) > s.most || s.most < math.MaxInt64 && s.text > sliceText/eventsShare {
 		return errCrowded
 	}
 	return nil

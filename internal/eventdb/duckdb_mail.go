@@ -15,7 +15,7 @@ import (
 
 const (
 	// sliceEvents is about how many events a slice of send time has. Its recipients are
-	// in memory, about 400 bytes each, and of readers' slices and one more at once.
+	// in memory, about 400 bytes each, of one that is given and one that is read.
 	sliceEvents = 100_000
 	// crowded is how many times that a slice may turn out to have before it is halved:
 	// mail comes in bursts. Of one millisecond there may be more.
@@ -144,7 +144,7 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 			begin := max(from, to-length)
 			ahead := make(chan slice, 1)
 			reading = append(reading, ahead)
-			go func(from, to int64) { ahead <- w.read(ctx, from, to) }(begin, to)
+			go func(from, to int64) { ahead <- w.read(ctx, from, to, false) }(begin, to)
 			to = begin
 		}
 		s := <-reading[0]
@@ -157,7 +157,6 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 			if to, err = w.lastBefore(ctx, to); err != nil {
 				return err
 			}
-			length = firstSlice
 		}
 	}
 	return nil
@@ -165,7 +164,10 @@ func (w *mailWalk) slices(ctx context.Context, cancel func()) error {
 
 // longer gives how much time the next slice should have.
 func (w *mailWalk) longer(s slice) int64 {
-	times := 4.0 // of this one's
+	times := 4.0      // of this one's
+	if s.err != nil { // it was crowded, by text if not by events
+		times = 0.5
+	}
 	if s.events > 0 {
 		times = min(times, float64(w.slice)/float64(s.events))
 	}
@@ -198,14 +200,15 @@ func (w *mailWalk) lastBefore(ctx context.Context, before int64) (int64, error) 
 	return from, nil
 }
 
-// give gives what a slice holds. One that is crowded is read again, in halves.
+// give gives what a slice holds. One that is crowded is read again, in halves, each
+// when it is known how much it has: in a burst of mail there can be many to halve.
 func (w *mailWalk) give(ctx context.Context, s slice) error {
 	if errors.Is(s.err, errCrowded) {
 		half := s.from + (s.to-s.from)/2
-		if err := w.give(ctx, w.read(ctx, half, s.to)); err != nil {
+		if err := w.give(ctx, w.read(ctx, half, s.to, true)); err != nil {
 			return err
 		}
-		return w.give(ctx, w.read(ctx, s.from, half))
+		return w.give(ctx, w.read(ctx, s.from, half, true))
 	}
 	if s.err != nil {
 		return s.err
@@ -216,8 +219,8 @@ func (w *mailWalk) give(ctx context.Context, s slice) error {
 	return s.give()
 }
 
-// read reads a slice.
-func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
+// read reads a slice; with careful, if it is not crowded.
+func (w *mailWalk) read(ctx context.Context, from, to int64, careful bool) (s slice) {
 	s = slice{from: from, to: to}
 	select {
 	case r := <-w.readers:
@@ -235,11 +238,16 @@ func (w *mailWalk) read(ctx context.Context, from, to int64) (s slice) {
 		if w.column != "" {
 			p.like, p.silent, p.likeArgs = w.where+" AND ("+w.like+")", w.where+" AND "+w.column+" = ''", append(p.args[:len(p.args):len(p.args)], w.likeArgs...)
 		}
-		s.read, s.err = w.readSlice(ctx, r, p)
-		s.examined = s.events
-		if s.err == nil && w.column != "" {
+		if careful || w.column != "" {
 			s.examined, s.err = count(ctx, r, p)
 		}
+		if s.err == nil && careful && w.column == "" && s.examined > most {
+			s.err = errCrowded
+		}
+		if s.err == nil {
+			s.read, s.err = w.readSlice(ctx, r, p)
+		}
+		s.examined = max(s.examined, s.events)
 	case <-ctx.Done():
 		s.err = ctx.Err()
 	}

@@ -27,7 +27,7 @@ type gatherer struct {
 	at        []int32 // in all, of each of some rows
 	order     []inOrder
 	text      text
-	strangers map[uint64]bool // recipients of whom only recipientTable knows
+	strangers map[uint64]bool // recipients of whom recipientTable alone knows all
 }
 
 // begin makes it ready for another slice.
@@ -42,12 +42,12 @@ func (g *gatherer) begin(more bool, most int64) {
 	g.text.empty()
 }
 
-// The columns that whole takes, and before which of them those are that silent and
-// later take.
+// The columns that whole takes, of which the first are those that later and silent
+// take; and behind both, more.
 const (
 	laterColumns  = "recipient, time, type"
-	bounceColumns = laterColumns + ", bounce_type, sub_type, diagnostic"
-	wholeColumns  = bounceColumns + ", sent, multi, simulator, message_id, destination, sender, subject, isp"
+	silentColumns = laterColumns + ", bounce_type, sub_type, diagnostic, sender"
+	wholeColumns  = silentColumns + ", sent, multi, simulator, message_id, destination, subject, isp"
 	moreColumns   = ", configuration_set, identity, tags"
 )
 
@@ -69,7 +69,8 @@ func (g *gatherer) later(r rows) error {
 	for i, at := range g.find(hashes) {
 		if at >= 0 {
 			g.all[at].happened(typeOf(types[i].view()), times[i])
-		} else {
+		}
+		if at < 0 || g.all[at].Subject == "" || g.all[at].From == "" { // or SES says there what it left out with others
 			g.strangers[hashes[i]] = true
 		}
 	}
@@ -83,11 +84,31 @@ func (g *gatherer) silent(r rows) error {
 		return errCrowded
 	}
 	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
-	bounceType, subType, diagnostic := r.texts(3), r.texts(4), r.texts(5)
+	bounceType, subType, diagnostic, senders := r.texts(3), r.texts(4), r.texts(5), r.texts(6)
+	var sets, identities, tags []duckText
+	if g.more {
+		sets, identities, tags = r.texts(7), r.texts(8), r.texts(9)
+	}
 	for i, at := range g.find(hashes) {
-		if at >= 0 {
-			g.noted(at, times[i], &types[i], &bounceType[i], &subType[i], &diagnostic[i])
+		if at < 0 {
+			continue
 		}
+		of := &g.all[at]
+		g.fill(&of.From, &senders[i])
+		if g.more {
+			g.fill(&of.ConfigurationSet, &sets[i])
+			g.fill(&of.Identity, &identities[i])
+			g.fill(&of.Tags, &tags[i])
+		}
+		g.noted(at, times[i], &types[i], &bounceType[i], &subType[i], &diagnostic[i])
+	}
+	return g.crowded()
+}
+
+// crowded is errCrowded when the slice has too much text.
+func (g *gatherer) crowded() error {
+	if g.most < math.MaxInt64 && g.text.size > sliceText {
+		return errCrowded
 	}
 	return nil
 }
@@ -108,8 +129,8 @@ func (g *gatherer) strange(r rows) error { return g.take(r, g.strangers) }
 func (g *gatherer) take(r rows, only map[uint64]bool) error {
 	hashes, times, types := column[uint64](r, 0), column[int64](r, 1), r.texts(2)
 	bounceType, subType, diagnostic := r.texts(3), r.texts(4), r.texts(5)
-	sent, multi, simulator := column[int64](r, 6), column[bool](r, 7), column[bool](r, 8)
-	ids, destinations, senders, subjects, isps := r.texts(9), r.texts(10), r.texts(11), r.texts(12), r.texts(13)
+	senders, sent, multi, simulator := r.texts(6), column[int64](r, 7), column[bool](r, 8), column[bool](r, 9)
+	ids, destinations, subjects, isps := r.texts(10), r.texts(11), r.texts(12), r.texts(13)
 	var sets, identities, tags []duckText
 	if g.more {
 		sets, identities, tags = r.texts(14), r.texts(15), r.texts(16)
@@ -138,10 +159,7 @@ func (g *gatherer) take(r rows, only map[uint64]bool) error {
 		}
 		g.noted(at, times[i], &types[i], &bounceType[i], &subType[i], &diagnostic[i])
 	}
-	if g.most < math.MaxInt64 && g.text.size > sliceText {
-		return errCrowded
-	}
-	return nil
+	return g.crowded()
 }
 
 // find gives where in all the recipients of rows are; less than 0 for those that are

@@ -81,8 +81,8 @@ type Mail struct {
 	// as SES does.
 	OneRecipient bool
 	More         bool // whether a Recipient's ConfigurationSet, Identity and Tags are filled in
-	// Only tells which mail is wanted, so that other mail need not be read. Some of that
-	// may be given all the same.
+	// Only tells which mail is wanted, or of Events which events, so that others need not
+	// be read. Some of these may be given all the same.
 	Only Only
 	// Enough, unless 0, is after about how many recipients, or events, no more are wanted,
 	// so that not much more is read.
