@@ -179,6 +179,10 @@ func TestExports(t *testing.T) {
 			if len(listed) != 1 || listed[0].(map[string]any)["JobId"] != ofMetrics["JobId"] || len(next.Output["ExportJobs"].([]any)) != 1 || next.Output["NextToken"] != nil {
 				t.Errorf("listed: %+v, then %+v", page, next)
 			}
+			paged := e.call("root", "ListExportJobsPages", map[string]any{})
+			if all := paged.Output["ExportJobs"].([]any); len(all) != 2 || all[0].(map[string]any)["JobId"] != ofMetrics["JobId"] || all[1].(map[string]any)["JobId"] != id {
+				t.Errorf("by the paginator: %+v", paged)
+			}
 			filtered := e.call("root", "ListExportJobs", map[string]any{"ExportSourceType": "MESSAGE_INSIGHTS", "JobStatus": "COMPLETED"})
 			if all := filtered.Output["ExportJobs"].([]any); len(all) != 1 || all[0].(map[string]any)["JobId"] != id {
 				t.Errorf("filtered: %+v", filtered)
@@ -222,7 +226,8 @@ func TestExports(t *testing.T) {
 				{"a source", "root", "ListExportJobs", map[string]any{"ExportSourceType": "X"}, bad("1 validation error detected: Value at 'exportSourceType' failed to satisfy constraint: Member must satisfy enum value set: [METRICS_DATA, MESSAGE_INSIGHTS]")},
 				{"a status", "root", "ListExportJobs", map[string]any{"JobStatus": "X"}, bad("1 validation error detected: Value at 'jobStatus' failed to satisfy constraint: Member must satisfy enum value set: [CREATED, PROCESSING, COMPLETED, FAILED, CANCELLED]")},
 				{"VDM off", "root", "PutAccountVdmAttributes", map[string]any{"VdmAttributes": map[string]any{"VdmEnabled": "DISABLED"}}, outcome{Output: map[string]any{}}},
-				{"with VDM off", "root", "CreateExportJob", job(insights(nil), "CSV"), bad("To use this feature you must enable Virtual Deliverability Manager")},
+				{"with VDM off", "root", "CreateExportJob", job(insights(map[string]any{"EndDate": day(7), "MaxResults": 0.}), "CSV"), bad("To use this feature you must enable Virtual Deliverability Manager")},
+				{"a URL with VDM off", "root", "CreateExportJob", custom, bad("Providing a custom S3 URL is not supported")},
 			} {
 				if diff := cmp.Diff(q.want, e.call(q.as, q.operation, q.in)); diff != "" {
 					t.Errorf("%s:\n%s", q.about, diff)

@@ -28,6 +28,20 @@ func (goSESClient) call(endpoint string, c aws.Credentials, operation string, in
 		Region: "us-east-1", BaseEndpoint: aws.String(endpoint), Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, ""),
 	})
+	if operation == "ListExportJobsPages" { // the SDK's own paginator gets all pages
+		var all []any
+		pages := sesv2.NewListExportJobsPaginator(sdk, &sesv2.ListExportJobsInput{PageSize: aws.Int32(1)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(context.Background())
+			if err != nil {
+				return outcome{}, err
+			}
+			for _, j := range page.ExportJobs {
+				all = append(all, map[string]any{"JobId": *j.JobId})
+			}
+		}
+		return outcome{Output: map[string]any{"ExportJobs": all}}, nil
+	}
 	method := reflect.ValueOf(sdk).MethodByName(operation)
 	input := reflect.New(method.Type().In(1).Elem())
 	text, err := json.Marshal(in)

@@ -58,11 +58,6 @@ const (
 )
 
 func (a *API) createExportJob(ctx context.Context, c wire.Caller, in *createExportJobInput) (*createExportJobOutput, error) {
-	if err := a.Insights.MustBeEnabled(ctx, a.source(c)); errors.Is(err, insights.ErrVDMDisabled) {
-		return nil, wire.Errorf(badRequest, "To use this feature you must enable Virtual Deliverability Manager")
-	} else if err != nil {
-		return nil, err
-	}
 	order := exporter.Order{Format: exporter.Format(*in.ExportDestination.DataFormat)}
 	order.Destination, _ = destination(in.ExportDestination.S3Url, 0, a.Exports.Config.Destinations) // beforeExport refuses
 	var err error

@@ -1,6 +1,8 @@
 package sesv2
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"sesame/internal/insights"
@@ -72,7 +74,7 @@ type metricDataQuery struct {
 
 // beforeQueries is the operation's Before: the service looks at ids and names of
 // dimensions when it has seen that there are not too many queries, and before all else.
-func beforeQueries(input any) *wire.Error {
+func beforeQueries(_ context.Context, _ wire.Caller, input any) error {
 	in := input.(*batchGetMetricDataInput)
 	if len(in.Queries) > 10 {
 		return nil // the constraints tell of it
@@ -224,8 +226,8 @@ type exportDestination struct {
 }
 
 // beforeExport is the operation's Before: the service looks at the source, then at
-// the destination, and then at all else.
-func (a *API) beforeExport(input any) *wire.Error {
+// the destination, at whether VDM is on, and then at all else.
+func (a *API) beforeExport(ctx context.Context, c wire.Caller, input any) error {
 	in := input.(*createExportJobInput)
 	source, to := in.ExportDataSource, in.ExportDestination
 	switch {
@@ -236,8 +238,14 @@ func (a *API) beforeExport(input any) *wire.Error {
 	case *to.DataFormat != "CSV" && *to.DataFormat != "JSON":
 		return wire.Errorf(badRequest, "1 validation error detected: Value at 'exportDestination.dataFormat' failed to satisfy constraint: Member must satisfy enum value set: [CSV, JSON]")
 	}
-	_, refusal := destination(to.S3Url, 0, a.Exports.Config.Destinations)
-	return refusal
+	if _, refusal := destination(to.S3Url, 0, a.Exports.Config.Destinations); refusal != nil {
+		return refusal
+	}
+	err := a.Insights.MustBeEnabled(ctx, a.source(c))
+	if errors.Is(err, insights.ErrVDMDisabled) {
+		return wire.Errorf(badRequest, "To use this feature you must enable Virtual Deliverability Manager")
+	}
+	return err
 }
 
 type createExportJobOutput struct {

@@ -242,7 +242,12 @@ func (e *Edge) answer(ctx context.Context, q question, body []byte, patterns map
 	if refusal := q.read(body, in.Elem()); refusal != nil {
 		return refusal
 	}
-	if refusal := s.check(op, in.Interface(), patterns); refusal != nil {
+	if op.before != nil {
+		if err := op.before(ctx, o.caller, in.Interface()); err != nil {
+			return e.refusal(ctx, err, o)
+		}
+	}
+	if refusal := s.check(in.Interface(), patterns); refusal != nil {
 		return refusal
 	}
 
@@ -286,12 +291,7 @@ func (q question) read(body []byte, in reflect.Value) *Error {
 }
 
 // check gives the first refusal of an input that is not as it must be.
-func (s *Service) check(op *Operation, in any, patterns map[string]*regexp.Regexp) *Error {
-	if op.before != nil {
-		if refusal := op.before(in); refusal != nil {
-			return refusal
-		}
-	}
+func (s *Service) check(in any, patterns map[string]*regexp.Regexp) *Error {
 	refusal := check(in, patterns, s.HideValues)
 	if refusal != nil && s.Invalid != "" {
 		refusal.Code = s.Invalid

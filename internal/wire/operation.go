@@ -58,7 +58,7 @@ type Operation struct {
 
 	perSecond int // calls of one account; 0 for as many as the edge allows
 
-	before func(in any) *Error // refusals that come before those of the constraints, or nil
+	before func(ctx context.Context, c Caller, in any) error // refusals that come before those of the constraints, or nil
 	access func(ctx context.Context, c Caller, in any) (Access, error)
 	call   func(ctx context.Context, c Caller, in any) (any, error)
 }
@@ -103,8 +103,8 @@ func (op Operation) AtMost(perSecond int) Operation {
 
 // Before gives the operation refusals that come before those of its constraints.
 // refuse gets a pointer to the input, of which members may be missing or of any value;
-// nil is no refusal.
-func (op Operation) Before(refuse func(in any) *Error) Operation {
+// its errors are as a handler's.
+func (op Operation) Before(refuse func(ctx context.Context, c Caller, in any) error) Operation {
 	op.before = refuse
 	return op
 }

@@ -42,7 +42,7 @@ type lookUp struct {
 	Table [][]*string
 }
 
-func beforeLook(in any) *Error {
+func beforeLook(_ context.Context, _ Caller, in any) error {
 	if id := in.(*lookUp).Id; id != nil && *id == "first" {
 		return Errorf("NotFoundException", "It comes before the constraints.")
 	}

@@ -1,6 +1,7 @@
 // Unchanged SDK clients, driven by lines of JSON on standard input:
 // {"operation", "input", "credentials", "endpoint"} in, {"output"} or {"error",
-// "message", "status"} out. PROTOCOL is json or cbor, and then the client is
+// "message", "status"} out. Of ListExportJobsPages the SDK's own paginator gets all
+// pages of ListExportJobs. PROTOCOL is json or cbor, and then the client is
 // @aws-sdk/client-mailmanager, or rest for @aws-sdk/client-sesv2.
 import { createInterface } from "node:readline";
 import * as mailmanager from "@aws-sdk/client-mailmanager";
@@ -29,8 +30,16 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { operation, input, credentials, endpoint } = JSON.parse(line, revive);
   let answer;
   try {
-    const { $metadata, ...output } = await client(endpoint, credentials).send(new sdk[operation + "Command"](input));
-    answer = { output };
+    if (operation === "ListExportJobsPages") {
+      const all = [];
+      for await (const page of sdk.paginateListExportJobs({ client: client(endpoint, credentials), pageSize: 1 }, input)) {
+        all.push(...page.ExportJobs);
+      }
+      answer = { output: { ExportJobs: all } };
+    } else {
+      const { $metadata, ...output } = await client(endpoint, credentials).send(new sdk[operation + "Command"](input));
+      answer = { output };
+    }
   } catch (e) {
     answer = { error: e.name, message: e.message, status: e.$metadata?.httpStatusCode ?? 0 };
   }
