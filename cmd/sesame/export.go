@@ -62,17 +62,8 @@ func (c exportInsights) Run(o output) error {
 }
 
 func (c exportInsights) source(now time.Time) (source, error) {
-	in, err := c.mail(now, c.Columns, c.Limit)
-	if err != nil {
-		return source{}, err
-	}
-	if in.what["Include"], err = c.Include.request(""); err != nil {
-		return source{}, err
-	}
-	if in.what["Exclude"], err = c.Exclude.request("not-"); err != nil {
-		return source{}, err
-	}
-	return in.called("insights", "MessageInsightsDataSource"), nil
+	in, err := c.mail(now, c.Columns, c.Limit, c.Include, c.Exclude)
+	return in.called("insights", "MessageInsightsDataSource"), err
 }
 
 type exportEvents struct {
@@ -103,17 +94,8 @@ func (c exportEvents) Run(o output) error {
 }
 
 func (c exportEvents) source(now time.Time) (source, error) {
-	in, err := c.mail(now, c.Columns, c.Limit)
-	if err != nil {
-		return source{}, err
-	}
-	if in.what["Include"], err = c.Include.request(""); err != nil {
-		return source{}, err
-	}
-	if in.what["Exclude"], err = c.Exclude.request("not-"); err != nil {
-		return source{}, err
-	}
-	return in.called("events", "EventsDataSource"), nil
+	in, err := c.mail(now, c.Columns, c.Limit, c.Include, c.Exclude)
+	return in.called("events", "EventsDataSource"), err
 }
 
 type exportMetrics struct {
@@ -178,8 +160,15 @@ type exportRange struct {
 	Range string `placeholder:"SPAN" help:"When the mail was sent, UTC: 7d (the default), 36h or 2w until now, 2026-11-20, 2026-11-01..2026-11-20 (both included), 2026-11-01T10:00..2026-11-01T12:30 (before 12:30), 2026-11-01.. (until now) or ..2026-11-01."`
 }
 
-// mail is a source without its filters.
-func (c exportRange) mail(now time.Time, columns []string, limit *int64) (source, error) {
+// filters are insightsFilters or eventFilters.
+type filters interface {
+	// request gives them as the operation takes them. prefix is what the flags' names
+	// have in front.
+	request(prefix string) (map[string]any, error)
+}
+
+// mail is a source of mail.
+func (c exportRange) mail(now time.Time, columns []string, limit *int64, include, exclude filters) (source, error) {
 	s, err := parseSpan(cmp.Or(c.Range, "7d"), now, false)
 	if err != nil {
 		return source{}, err
@@ -195,7 +184,10 @@ func (c exportRange) mail(now time.Time, columns []string, limit *int64) (source
 	if len(columns) > 0 {
 		in.what["Columns"] = columns
 	}
-	return in, nil
+	if in.what["Include"], err = include.request(""); err == nil {
+		in.what["Exclude"], err = exclude.request("not-")
+	}
+	return in, err
 }
 
 // mailFilters are those that both sources of mail have.
@@ -222,8 +214,6 @@ type eventFilters struct {
 	EventType []string `placeholder:"KIND" help:"What happened: send, reject, bounce, complaint, delivery, open, click, rendering-failure, delivery-delay or subscription."`
 }
 
-// request gives filters as the operation takes them. prefix is what the flags' names
-// have in front.
 func (f mailFilters) request(prefix string) (map[string]any, error) {
 	request := map[string]any{}
 	for name, values := range map[string][]string{

@@ -110,27 +110,17 @@ var (
 			if !first {
 				b = append(b, ',')
 			}
-			b = append(b, '{')
-			some := false
-			for i := range values {
-				v, kind := &values[i], columns[i].kind
-				if v.absent(kind) {
-					continue
-				}
-				b = appendName(b, columns[i].name, some)
-				some = true
+			return appendObject(b, columns, values, func(b []byte, kind kind, v *value) []byte {
 				switch kind {
 				case ofTime:
 					b = append(b, '"')
-					b = append(c.service(b, v.n), '"')
+					return append(c.service(b, v.n), '"')
 				case ofBool:
 					b = append(b, '"')
-					b = append(strconv.AppendBool(b, v.n != 0), '"')
-				default:
-					b = appendJSON(b, v.text)
+					return append(strconv.AppendBool(b, v.n != 0), '"')
 				}
-			}
-			return append(b, "}\n"...)
+				return appendJSON(b, v.text)
+			})
 		},
 		end: func(b []byte) []byte { return append(b, "]\n"...) },
 	}
@@ -192,32 +182,36 @@ var (
 var ndjson = format{
 	begin: func(b []byte, _ []header) []byte { return b },
 	row: func(b []byte, columns []header, values []value, _ bool, c *clock) []byte {
-		b = append(b, '{')
-		some := false
-		for i := range values {
-			v, kind := &values[i], columns[i].kind
-			if v.absent(kind) {
-				continue
-			}
-			b = appendName(b, columns[i].name, some)
-			some = true
+		return appendObject(b, columns, values, func(b []byte, kind kind, v *value) []byte {
 			switch kind {
 			case ofTime:
 				b = append(b, '"')
-				b = append(c.rfc3339(b, v.n), '"')
+				return append(c.rfc3339(b, v.n), '"')
 			case ofBool:
-				b = strconv.AppendBool(b, v.n != 0)
+				return strconv.AppendBool(b, v.n != 0)
 			case ofNumber:
-				b = strconv.AppendFloat(b, v.number, 'f', -1, 64)
+				return strconv.AppendFloat(b, v.number, 'f', -1, 64)
 			case ofJSON:
-				b = append(b, v.text...) // as package events writes it, without line breaks
-			default:
-				b = appendJSON(b, v.text)
+				return append(b, v.text...) // as package events writes it, without line breaks
 			}
-		}
-		return append(b, "}\n"...)
+			return appendJSON(b, v.text)
+		})
 	},
 	end: func(b []byte) []byte { return b },
+}
+
+// appendObject writes an object of a row's values that there are, and a line feed.
+func appendObject(b []byte, columns []header, values []value, appendValue func(b []byte, kind kind, v *value) []byte) []byte {
+	b = append(b, '{')
+	some := false
+	for i := range values {
+		if values[i].absent(columns[i].kind) {
+			continue
+		}
+		b = appendValue(appendName(b, columns[i].name, some), columns[i].kind, &values[i])
+		some = true
+	}
+	return append(b, "}\n"...)
 }
 
 // absent says whether there is no value.
