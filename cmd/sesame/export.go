@@ -26,7 +26,7 @@ type exportCmd struct {
 
 // What the help of all three sources says.
 const (
-	exportHelp = `Makes an export job on the server, shows how far it is, and writes its file. Ctrl-C cancels the job and leaves no file; a server that is started anew meanwhile is waited for. FILE is put in its place when it is whole and its checksum is right: an export that fails leaves what was there before.
+	exportHelp = `Makes an export job on the server, shows how far it is, and writes its file. Ctrl-C cancels the job and leaves no file (but those that are whole in a bucket by then); a server that is started anew meanwhile is waited for. FILE is put in its place when it is whole and its checksum is right: an export that fails leaves what was there before.
 
 `
 	exportStatus = `The exit status is 0 when all was written, 1 when not, and 2 for wrong usage.
@@ -52,7 +52,7 @@ func (exportInsights) Help() string {
 ` + exportHelp + exportStatus + `Examples:
   sesame export insights --range 7d --out week.csv
   sesame export insights --range 2026-11-01..2026-11-20 --last-delivery permanent-bounce --not-isp Gmail
-  sesame export insights --from '*@example.com' --tag campaign=spring --columns messageid,destination,tag:campaign --out spring.parquet
+  sesame export insights --from '*@example.com' --tag 'campaign=newsletter-*' --columns messageid,destination,tag:campaign --out spring.parquet
   sesame export insights --range 2w --out mail.ndjson.zst --rows-per-file 1000000`
 }
 
@@ -102,14 +102,14 @@ type exportMetrics struct {
 	client
 	Range  string   `placeholder:"DAYS" help:"Whole days, UTC: 7d (the default) or 2w for the last that are over, 2026-11-20, or 2026-11-01..2026-11-20, both included, either of which may be missing."`
 	Metric []string `default:"send,delivery,permanent-bounce,transient-bounce,complaint,open,click" placeholder:"NAME" help:"What is counted; NAME:rate is its share of what was sent (${default})."`
-	By     []string `sep:"none" default:"isp" placeholder:"DIMENSION=VALUE,..." help:"A row for each value of isp, identity or configuration-set; without values, for each there is (${default}). May be given again for a second one; then each has one value, but for one without values."`
+	By     []string `sep:"none" default:"isp" placeholder:"DIMENSION=VALUE,..." help:"A row for each value of isp, identity or configuration-set; without values, for each there is (${default}). May be given again for others; beside one without values, each of the others has one value."`
 	exportTo
 	exportWhen
 }
 
 // Help is what `sesame export metrics --help` says above the flags.
 func (exportMetrics) Help() string {
-	return `How much was sent, delivered, bounced, complained about, opened and clicked, over the whole range: a row for each value of the dimensions, as SES counts it. Days are UTC's.
+	return `How much was sent, delivered, bounced, complained about, opened and clicked, over the whole range: a row for each value of the dimensions, as SES counts it, but with mail to several recipients and to the simulator unless the server runs with --quotas aws. Days are UTC's.
 
 ` + exportHelp + exportStatus + `Examples:
   sesame export metrics
@@ -217,7 +217,7 @@ type eventFilters struct {
 func (f mailFilters) request(prefix string) (map[string]any, error) {
 	request := map[string]any{}
 	for name, values := range map[string][]string{
-		"FromEmailAddress": f.From, "Destination": f.To, "Subject": f.Subject, "Isp": f.ISP, "ConfigurationSet": f.ConfigurationSet,
+		"FromEmailAddress": f.From, "Destination": f.To, "Subject": f.Subject, "Isp": knownISPs(f.ISP), "ConfigurationSet": f.ConfigurationSet,
 		"EmailIdentity": f.Identity, "BounceSubType": spelled(f.BounceSubtype), "DiagnosticCode": f.Diagnostic,
 	} {
 		if len(values) > 0 {
@@ -255,6 +255,17 @@ func (f eventFilters) request(prefix string) (map[string]any, error) {
 		err = addKinds(request, "EventType", prefix+"event-type", f.EventType, types.EventType("").Values())
 	}
 	return request, err
+}
+
+// knownISPs gives the names of providers that are known in their own case.
+func knownISPs(names []string) []string {
+	all := slices.Clone(names)
+	for i, name := range all {
+		if at := slices.IndexFunc(events.ISPs(), func(known string) bool { return strings.EqualFold(known, name) }); at >= 0 {
+			all[i] = events.ISPs()[at]
+		}
+	}
+	return all
 }
 
 // addKinds adds to a request values of a flag that may have only some.

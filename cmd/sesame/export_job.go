@@ -86,6 +86,9 @@ func (c client) refusedExport(err error) error {
 	}
 	switch api.ErrorCode() {
 	case "ValidationException":
+		if strings.Contains(api.ErrorMessage(), "custom S3 URL") { // SES's words
+			return usageError{errors.New("this server puts exports into no bucket: whoever runs it allows places with --export-destinations")}
+		}
 		return usageError{errors.New(api.ErrorMessage())}
 	case "ServiceQuotaExceededException":
 		return fmt.Errorf("%s `sesame export list` shows them, and `sesame export cancel` ends one", api.ErrorMessage())

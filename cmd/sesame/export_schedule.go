@@ -6,12 +6,14 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/aws/smithy-go"
 )
 
 // exportWhen makes an export one that is done again and again.
 type exportWhen struct {
-	Schedule string `placeholder:"NAME" help:"Do not export now, but whenever --cron says, each time what is new since the last. A schedule of that name is replaced, and goes on where it was."`
-	Cron     string `placeholder:"'0 2 * * *'" help:"When, in UTC: minute, hour, day of the month, month and day of the week, or @hourly, @daily, @weekly or @monthly."`
+	Schedule string `placeholder:"NAME" help:"Do not export now, but whenever --cron says, each time what is new since the last. A schedule of that name is replaced, and goes on where it was unless it was of another source."`
+	Cron     string `placeholder:"'0 2 * * *'" help:"When, in UTC: minute, hour, day of the month, month and day of the week, or @hourly, @daily, @weekly, @monthly or @yearly."`
 }
 
 func (w exportWhen) check(c exportTo, ranged bool) error {
@@ -32,6 +34,9 @@ func (w exportWhen) check(c exportTo, ranged bool) error {
 
 // schedule makes a schedule of the export.
 func (w exportWhen) schedule(c client, o output, in source, destination map[string]any) error {
+	if _, limited := in.what["MaxResults"]; limited {
+		return usageError{errors.New("a schedule has no --limit: each of its exports is of all that is new")}
+	}
 	delete(in.what, "StartDate")
 	delete(in.what, "EndDate")
 	ctx, stop := interruptible()
@@ -43,6 +48,10 @@ func (w exportWhen) schedule(c client, o output, in source, destination map[stri
 	err = sesame(ctx, cfg, "PutExportSchedule", map[string]any{
 		"Name": w.Schedule, "Cron": w.Cron, "ExportDataSource": map[string]any{in.member: in.what}, "ExportDestination": destination}, &struct{}{})
 	if err != nil {
+		var api smithy.APIError
+		if errors.As(err, &api) && api.ErrorCode() == "ServiceQuotaExceededException" {
+			return fmt.Errorf("%s `sesame export schedules` shows them, and `sesame export unschedule` removes one", api.ErrorMessage())
+		}
 		return c.refusedExport(err)
 	}
 	fmt.Fprintf(o.err, "The schedule %s exports %s from now on, at %s UTC. `sesame export schedules` shows its last job.\n", w.Schedule, in.name, w.Cron)

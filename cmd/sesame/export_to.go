@@ -14,7 +14,7 @@ import (
 type exportTo struct {
 	Out         string `placeholder:"FILE" help:"The file; - is standard output, the default unless there is an --s3."`
 	Format      string `enum:"auto,csv,ses-csv,json,ndjson,parquet" default:"auto" help:"${enum}. csv is as other programs read it, ses-csv and json are SES's to the byte. auto goes by FILE's name (.csv, .json, .ndjson, .jsonl, .parquet), and is csv otherwise."`
-	Compression string `enum:"auto,none,gzip,zstd" default:"auto" help:"${enum}. auto goes by FILE's name (.gz, .zst)."`
+	Compression string `enum:"auto,none,gzip,zstd" default:"auto" help:"${enum}. auto goes by FILE's name (.gz, .zst); a Parquet file is packed inside, with zstd unless this says otherwise."`
 	RowsPerFile *int64 `placeholder:"N" help:"Write several files of so many rows. Their numbers come into FILE's name, before its extension: mail-0001.csv, mail-0002.csv."`
 	S3          string `name:"s3" placeholder:"s3://BUCKET/PREFIX/" help:"Have the server put the files into a bucket that it has the credentials of. They are fetched too if there is an --out."`
 }
@@ -56,6 +56,9 @@ func (c exportTo) request(o output, scheduled bool) (request map[string]any, out
 	}
 	if folder, err := os.Stat(filepath.Dir(out)); out != "" && (err != nil || !folder.IsDir()) {
 		return nil, "", fmt.Errorf("there is no folder %s for --out", filepath.Dir(out))
+	}
+	if info, err := os.Stat(out); err == nil && info.IsDir() {
+		return nil, "", fmt.Errorf("--out %s is a folder: name a file in it", out)
 	}
 	request = map[string]any{"DataFormat": format}
 	if compression != "" {

@@ -15,8 +15,9 @@ import (
 // Destination is where files go beside the object store; s3put.Store is one.
 type Destination interface {
 	// Put puts content at a URL, "s3://bucket/key", in place of what is there. It is
-	// durable and whole there when Put returns nil; otherwise what was there stays, and
-	// no part of content is left. It tries again what can help; a *DestinationError is
+	// durable and whole there when Put returns nil; otherwise what was there stays, or
+	// content is whole there and nobody heard of it. A store that cannot be reached can
+	// be left with parts that nobody sees. It tries again what can help; a *DestinationError is
 	// what is left then. It ends within a second when ctx does, or three when nobody answers.
 	Put(ctx context.Context, url string, f File, content io.ReaderAt) error
 }

@@ -135,7 +135,7 @@ type Job struct {
 	Order Order
 
 	Status             jobs.Status
-	Created, Completed time.Time // Completed is zero before, and also that of a job that failed or was cancelled
+	Created, Completed time.Time // Completed is when it ended, also as FAILED or CANCELLED; zero before
 	Progress           Progress
 	Error              string // why the job failed
 
@@ -152,8 +152,8 @@ type Listed struct {
 
 // Progress is what a job has done.
 type Progress struct {
-	Share     float64 // of the time that is asked for: 0 to 1; of what arrived in a time, 0 until the end
-	Processed int64   // events that were examined
+	Share     float64 // of the time that is asked for, or of the metrics: 0 to 1; of what arrived in a time, 0 until the end
+	Processed int64   // events that were examined; of metrics, the sends counted
 	Exported  int64   // rows that were written
 }
 

@@ -14,8 +14,8 @@ import (
 
 // Schedule has an order done again and again, each time of what is new. A run is a
 // job, and there is one at a time. What it is of begins where the last run ended that
-// has COMPLETED, so a run that fails, is cancelled, or is missed leaves nothing out:
-// the next one has that too. It ends with the last time that the schedule was due,
+// has COMPLETED, so what a run was to have that fails, is cancelled, or is
+// missed, the next one has too. It ends with the last time that the schedule was due,
 // and is of
 //
 //   - all events that arrived since, of mail of any time, each in one run;

@@ -21,7 +21,8 @@ type Config struct {
 	Running int           // PROCESSING jobs of one source and account in one region
 	Keep    time.Duration // how long files are kept
 	// LikeSES leaves out mail with several recipients and to the mailbox simulator,
-	// and what is older than SES keeps it: 30 days for messages, 60 for metrics.
+	// and what is older than SES keeps it: 30 days for messages, 60 for metrics. SES has no
+	// exports of events, and nothing is left out of these.
 	LikeSES      bool
 	Destinations Destinations // where orders may have their files put
 }
@@ -175,7 +176,11 @@ func (s *Service) work(ctx context.Context, job Job, lease jobs.Lease) {
 	}
 	files := r.files
 	if err != nil {
-		log.Error("an export failed", "error", err)
+		level := slog.LevelError
+		if errors.Is(err, errTooManyFiles) {
+			level = slog.LevelWarn // it is who asked for it
+		}
+		log.Log(ctx, level, "an export failed", "error", err)
 		r.discard()
 		files = nil // also if they could not be removed
 	}

@@ -1,6 +1,6 @@
 // Package objects is the door for pre-signed URLs, under /objects/: where the
 // file of an import job is uploaded, and where the list of its refused lines, the
-// members of an address list and the file of an export job are fetched. It speaks as Amazon S3 does, errors
+// members of an address list and the files of an export job are fetched. It speaks as Amazon S3 does, errors
 // included.
 //
 // It promises that a 200 to an upload means that the whole file is durable and

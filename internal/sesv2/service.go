@@ -3,7 +3,8 @@
 // shapes and the domain. The API's pages and model are what it follows; where they
 // are silent, COMPATIBILITY.md says what was chosen.
 //
-// It may import wire and the domain packages, and no store.
+// It may import wire and the domain packages, and of stores the names of metrics in
+// eventdb.
 package sesv2
 
 import (
