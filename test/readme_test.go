@@ -38,7 +38,7 @@ func TestReadmeSession(t *testing.T) {
 	ran := map[string]bool{}
 	for _, block := range blocks {
 		name, script := block[1], block[2]
-		if name == "AWS CLI" && !cli || name == "Python (boto3)" && !boto || (strings.HasPrefix(name, "Who is in") || strings.HasPrefix(name, "A message") || strings.HasPrefix(name, "Everything")) && !ran["AWS CLI"] {
+		if name == "AWS CLI" && !cli || name == "Python (boto3)" && !boto || (strings.HasPrefix(name, "Who is in") || strings.HasPrefix(name, "A message") || strings.HasPrefix(name, "What became")) && !ran["AWS CLI"] {
 			t.Logf("%s is not on this machine, or too old for Mail Manager", name)
 			continue
 		}
@@ -75,7 +75,7 @@ func TestReadmeSession(t *testing.T) {
 			want = []string{strings.ReplaceAll(regexp.QuoteMeta(said[1]), `06h0\.\.\.`, `\w+`), `The list has 2 members now\.`}
 		case strings.HasPrefix(name, "A message"):
 			want = []string{`\d+ events are new`, `(?m)^\S+\s+SEND$`, `(?m)^\S+\s+CLICK$`, `(?s)"sent",\s+\[[^\]]*\],\s+\[(\s+[1-9]\d*,?){7}\s+\]`, `"opened"`}
-		case strings.HasPrefix(name, "Everything"):
+		case strings.HasPrefix(name, "What became"):
 			want = []string{`^"messageid","sendtimestamp",.*,\n"01`, `,"PERMANENT_BOUNCE",`}
 		case strings.HasPrefix(name, "The same with"):
 			want = []string{`Wrote [1-9]\d* rows, .* to bounced\.csv\.`, `Wrote [1-9]\d* rows, .* to clicks\.parquet\.`, `\nCONFIGURATION_SET,SEND_VOLUME,DELIVERY_RATE,OPEN_RATE\n`, `\nmarketing,[1-9]\d*,0\.9\d+,0\.\d+\n`}
