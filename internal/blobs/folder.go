@@ -24,8 +24,9 @@ var ErrNotFound = errors.New("no such object")
 
 // Folder is an object store in a folder of this machine.
 type Folder struct {
-	root string // objects, by key
-	tmp  string // objects being written
+	root     string // objects, by key
+	tmp      string // objects being written
+	uncached bool   // whether Put leaves memory to others
 }
 
 // OpenFolder makes the folder if need be. What an earlier process was writing
@@ -41,6 +42,15 @@ func OpenFolder(root string) (*Folder, error) {
 		}
 	}
 	return f, nil
+}
+
+// Uncached gives the same store for large objects that are not read at once. What its
+// Put has written to the disk does not stay in the machine's memory, where it would
+// take the place of what is needed, and each new page costs time.
+func (f *Folder) Uncached() *Folder {
+	u := *f
+	u.uncached = true
+	return &u
 }
 
 // Put stores everything r gives under key and returns its length in bytes. When
@@ -62,7 +72,7 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 			os.Remove(t.Name())
 		}
 	}()
-	if size, err = io.CopyBuffer(&early{f: t}, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
+	if size, err = io.CopyBuffer(&early{f: t, forget: f.uncached}, struct{ io.Reader }{r}, make([]byte, 256<<10)); err != nil {
 		return 0, err // r's own error, or one that names the file
 	}
 	if err = check(size); err != nil {
@@ -97,6 +107,7 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 // early has what is written go to the disk soon.
 type early struct {
 	f                *os.File
+	forget           bool // what is there
 	written, started int64
 }
 
@@ -107,6 +118,9 @@ func (e *early) Write(p []byte) (int, error) {
 	n, err := e.f.Write(p)
 	e.written += int64(n)
 	if more := e.written - e.started; more >= writeBackEvery {
+		if e.forget {
+			writeback.Forget(e.f, e.started) // all before it, which had time to get to the disk
+		}
 		writeback.Start(e.f, e.started, more)
 		e.started = e.written
 	}

@@ -163,6 +163,16 @@ func TestPutWhole(t *testing.T) {
 	}
 }
 
+// What is taken out of memory while it is written is all in the file.
+func TestUncached(t *testing.T) {
+	f := openFolder(t, t.TempDir())
+	text := strings.Repeat("a line of an odd number of bytes\n", 5*writeBackEvery/32)
+	put(t, f.Uncached(), "key", text)
+	if got, ok := content(t, f, "key"); !ok || got != text {
+		t.Errorf("the object has %d bytes, %v; want %d", len(got), ok, len(text))
+	}
+}
+
 type readerFunc func([]byte) (int, error)
 
 func (r readerFunc) Read(p []byte) (int, error) { return r(p) }

@@ -70,7 +70,7 @@ func openEvents(ctx context.Context, c config.Server, db *metadb.DB, files *blob
 	likeSES, pages := c.Quotas == "aws", wire.Pages{Seal: key.Seal, Unseal: key.Unseal}
 	exporting := &jobs.Runner{Workers: c.ExportWorkers, Poll: time.Second, Log: log}
 	exports := &exporter.Service{
-		Store: db, Objects: files, Events: store, Now: time.Now, NewJob: newRequestID, NewID: newID, Wake: exporting.Wake, Log: log,
+		Store: db, Objects: files.Uncached(), Events: store, Now: time.Now, NewJob: newRequestID, NewID: newID, Wake: exporting.Wake, Log: log,
 		Config: exporter.Config{Running: c.Limits().RunningExports, Keep: time.Duration(c.ExportKeep) * 24 * time.Hour, LikeSES: likeSES, Destinations: c.ExportPlaces},
 	}
 	if len(c.ExportPlaces) > 0 {

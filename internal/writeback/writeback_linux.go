@@ -15,3 +15,11 @@ import (
 func Start(f *os.File, at, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), at, n, unix.SYNC_FILE_RANGE_WRITE)
 }
+
+// Forget has the kernel take the first n bytes of the file out of memory, as far as
+// they are on the disk already. It is for speed only, like Start.
+func Forget(f *os.File, n int64) {
+	if n > 0 { // to the kernel, 0 is all
+		_ = unix.Fadvise(int(f.Fd()), 0, n, unix.FADV_DONTNEED)
+	}
+}
