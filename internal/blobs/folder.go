@@ -95,7 +95,7 @@ func (f *Folder) Put(ctx context.Context, key string, r io.Reader, check func(si
 	}
 	// The name is durable when every folder above it is.
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		if err = syncDir(dir); err != nil {
+		if err = writeback.SyncFolder(dir); err != nil {
 			return 0, fmt.Errorf("put %s: %w", key, err)
 		}
 		if dir == f.root {
@@ -200,13 +200,4 @@ func (f *Folder) path(key string) (string, error) {
 		return "", fmt.Errorf("%q cannot be an object's key", key)
 	}
 	return filepath.Join(f.root, filepath.FromSlash(key)), nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -31,6 +31,7 @@ type DuckDB struct {
 	messages *sql.DB                // for reading messages
 	message  [len(tables)]*sql.Stmt // asks each table for a message; planned once, which takes a third of the time
 	writer   *writer
+	log      *checkpointer
 	readers  chan *reader // that are free
 	memory   int64        // bytes
 	slice    int64        // events of a slice of mail, about
@@ -75,9 +76,9 @@ const (
 	// transaction: who was answered comes with more, and few large transactions cost
 	// less than many small ones. Who comes later than that does not wait.
 	gathering = 2 * time.Millisecond
-	// logSize is about how large DuckDB's log becomes before what is in it is
+	// logSize is about how many bytes DuckDB's log becomes before what is in it is
 	// written in its place: opening after a crash reads it.
-	logSize = "128MB"
+	logSize = 128_000_000
 	// mostCounting and mostReading are how many queries run at once that count, and
 	// that read a table for a message; others wait. They do not wait for each other.
 	mostCounting, mostReading = 8, 8
@@ -147,14 +148,17 @@ func advice(err error) string {
 	return ""
 }
 
-func open(ctx context.Context, path string, memory int64, logSize string) (*DuckDB, error) {
+func open(ctx context.Context, path string, memory, logSize int64) (*DuckDB, error) {
 	if strings.ContainsAny(path, "?%#") {
 		return nil, errors.New("DuckDB takes no path with ?, % or #")
+	}
+	if err := mend(path); err != nil {
+		return nil, err
 	}
 	settings := url.Values{
 		"memory_limit":                  {fmt.Sprintf("%dB", memory)},
 		"threads":                       {"1"},
-		"checkpoint_threshold":          {logSize},
+		"checkpoint_threshold":          {"1000TB"},      // DuckDB does no checkpoint of its own: see checkpointer
 		"storage_compatibility_version": {"v1.5.0"},      // for the better ways to compress text
 		"temp_directory":                {path + ".tmp"}, // for queries that are larger than the memory
 		"max_temp_directory_size":       {"20GB"},
@@ -173,7 +177,10 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	d.db.SetMaxIdleConns(mostCounting)
 	d.messages.SetMaxOpenConns(mostReading)
 	d.messages.SetMaxIdleConns(mostReading)
-	if err = d.isNew(ctx); err == nil {
+	if _, err = d.db.ExecContext(ctx, "PRAGMA disable_checkpoint_on_shutdown"); err == nil {
+		err = d.isNew(ctx)
+	}
+	if err == nil {
 		_, err = d.db.ExecContext(ctx, schema)
 	}
 	if err == nil {
@@ -186,6 +193,9 @@ func open(ctx context.Context, path string, memory int64, logSize string) (*Duck
 	}
 	if err == nil {
 		d.writer, err = newWriter(path, settings)
+	}
+	if err == nil {
+		d.log, err = newCheckpointer(path, settings, logSize)
 	}
 	for range cap(d.readers) {
 		if err == nil {
@@ -215,8 +225,10 @@ func (d *DuckDB) Close() error {
 		close(d.closing)
 		<-d.closed
 		d.users.Wait()
+		err = d.log.end()
 		d.writer.close()
-		err = d.closeReading()
+		err = errors.Join(err, d.closeReading())
+		d.log.close()
 	})
 	return err
 }
@@ -258,14 +270,17 @@ func (d *DuckDB) use() (done func(), err error) {
 }
 
 // Ping says whether the store can be used: after trouble with its disk DuckDB does
-// nothing any more until it is opened again.
+// nothing any more until it is opened again, or its log grows.
 func (d *DuckDB) Ping(ctx context.Context) error {
 	done, err := d.use()
 	if err != nil {
 		return err
 	}
 	defer done()
-	return d.messages.QueryRowContext(ctx, "SELECT 1").Scan(new(int))
+	if err := d.messages.QueryRowContext(ctx, "SELECT 1").Scan(new(int)); err != nil {
+		return err
+	}
+	return d.log.err()
 }
 
 // Append is Store's.
@@ -327,6 +342,9 @@ func (d *DuckDB) write() {
 			}
 		}
 		d.store(together)
+		if d.log.due() {
+			_ = d.log.run() // Ping tells; the events are in the log
+		}
 		answered = time.Now()
 	}
 }
@@ -447,8 +465,7 @@ func (d *DuckDB) DropBefore(ctx context.Context, t time.Time) (dropped int64, er
 		}
 	}
 	if dropped > 0 {
-		// When others write just now it fails; the next one is theirs.
-		_, _ = d.db.ExecContext(ctx, "CHECKPOINT")
+		_ = d.log.run() // Ping tells; the events are dropped
 	}
 	return dropped, nil
 }

@@ -86,7 +86,7 @@ func child(path string) {
 			panic(err)
 		}
 	}
-	d, err := open(context.Background(), path, testMemory, "1MB") // so that many die while it writes its log in place
+	d, err := open(context.Background(), path, testMemory, 1<<20) // so that many die while it writes its log in place
 	if err != nil {
 		fmt.Println("open:", err, advice(err))
 		return
@@ -223,7 +223,7 @@ func TestKill(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	path := filepath.Join(t.TempDir(), "events")
 	acknowledged := map[int]bool{}
-	next := 0
+	next, within := 0, 0
 	var longest time.Duration
 	for range kills {
 		some, said := runChild(t, path, next, 0, time.Duration(r.IntN(300_000))*time.Microsecond)
@@ -233,13 +233,16 @@ func TestKill(t *testing.T) {
 		for _, n := range some {
 			acknowledged[n] = true
 		}
+		if undo := readFile(t, path+undoSuffix); len(undo) > headSize && bytes.Equal(undo[:headSize], readFile(t, path)[:headSize]) {
+			within++
+		}
 		begun := time.Now()
 		d := openAt(t, path)
 		longest = max(longest, time.Since(begun))
 		next = check(t, d, acknowledged)
 		closeIt(t, d)
 	}
-	t.Logf("%d batches acknowledged before %d kills; opening took %v at most", len(acknowledged), kills, longest)
+	t.Logf("%d batches acknowledged before %d kills, %d within a checkpoint; opening took %v at most", len(acknowledged), kills, within, longest)
 }
 
 func TestOpenAfterKillWithFullLog(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"sesame/internal/address"
 	"sesame/internal/listfile"
+	"sesame/internal/writeback"
 )
 
 // Mode is what an import does with the entries of its file.
@@ -233,7 +234,7 @@ func (s *Service) Clean(ctx context.Context) error {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of members: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(s.Dir)); err != nil {
+	if err := writeback.SyncFolder(filepath.Dir(s.Dir)); err != nil {
 		return fmt.Errorf("sync the folder above that of members: %w", err)
 	}
 	files, err := s.Store.Files(ctx)
@@ -338,20 +339,11 @@ func (w *merge) close() (name string, err error) {
 	if err := os.Rename(w.path, filepath.Join(w.Dir, w.name)); err != nil {
 		return "", errors.Join(fmt.Errorf("name the new file of members: %w", err), os.Remove(w.path))
 	}
-	if err := syncFolder(w.Dir); err != nil {
+	if err := writeback.SyncFolder(w.Dir); err != nil {
 		w.removeFile(w.name)
 		return "", fmt.Errorf("sync the folder of members: %w", err)
 	}
 	return w.name, nil
-}
-
-// syncFolder makes the names in a folder durable.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // add writes a row of the new file.

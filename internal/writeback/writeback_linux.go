@@ -1,5 +1,5 @@
-// Package writeback has the kernel write a file to the disk while it is still being
-// made, so that the sync at its end is short.
+// Package writeback gets files onto the disk: it has the kernel write a file while it
+// is still being made, so that the sync at its end is short, and syncs folders.
 //
 // It imports nothing of Sesame.
 package writeback
