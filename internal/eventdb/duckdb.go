@@ -209,7 +209,11 @@ func open(ctx context.Context, path string, memory, logSize int64) (*DuckDB, err
 		if d.writer != nil {
 			d.writer.close()
 		}
-		return nil, errors.Join(err, d.closeReading())
+		err = errors.Join(err, d.closeReading())
+		if d.log != nil {
+			d.log.close()
+		}
+		return nil, err
 	}
 	go d.write()
 	return d, nil
@@ -460,14 +464,13 @@ func (d *DuckDB) DropBefore(ctx context.Context, t time.Time) (dropped int64, er
 		if err != nil {
 			return dropped, fmt.Errorf("drop old events: %w%s", err, advice(err))
 		}
+		if !more && dropped > 0 || d.log.due() {
+			_ = d.log.run() // Ping tells; the events are dropped
+		}
 		if !more {
-			break
+			return dropped, nil
 		}
 	}
-	if dropped > 0 {
-		_ = d.log.run() // Ping tells; the events are dropped
-	}
-	return dropped, nil
 }
 
 // dropSome drops the oldest events, if they are of messages sent before that time.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -33,11 +34,12 @@ type checkpointer struct {
 	logPath string
 	logSize int64 // of a log that is due
 	undo    *os.File
-	data    *os.File // of the store
+	data    *os.File              // of the store
+	failed  atomic.Pointer[error] // why the last checkpoint was none
 
-	using  sync.Mutex // guards what follows
+	using  sync.Mutex // held for a checkpoint; guards what follows
 	reader *reader
-	failed error // why the last checkpoint was none
+	saved  bool // what the next one may write over is kept
 }
 
 const (
@@ -103,28 +105,40 @@ func (c *checkpointer) end() error {
 func (c *checkpointer) run() error {
 	c.using.Lock()
 	defer c.using.Unlock()
-	c.failed = c.save()
-	if c.failed == nil {
-		c.failed = c.reader.read(context.Background(), "CHECKPOINT", nil, func(rows) error { return nil })
-		if c.failed != nil && strings.Contains(c.failed.Error(), "other write transactions") {
-			c.failed = nil
+	err := c.checkpoint()
+	if err == nil {
+		c.failed.Store(nil)
+		return nil
+	}
+	err = fmt.Errorf("write the log of events in its place: %w%s", err, advice(err))
+	c.failed.Store(&err)
+	return err
+}
+
+func (c *checkpointer) checkpoint() error {
+	if !c.saved {
+		if err := c.save(); err != nil {
+			return err
+		}
+		c.saved = true
+	}
+	err := c.reader.read(context.Background(), "CHECKPOINT", nil, func(rows) error { return nil })
+	if err != nil {
+		if strings.Contains(err.Error(), "other write transactions") {
 			return nil
 		}
+		return err
 	}
-	if c.failed == nil {
-		c.failed = c.undo.Truncate(0)
-	}
-	if c.failed != nil {
-		c.failed = fmt.Errorf("write the log of events in its place: %w%s", c.failed, advice(c.failed))
-	}
-	return c.failed
+	c.saved = false
+	return c.undo.Truncate(0)
 }
 
 // err gives why the last checkpoint was none.
 func (c *checkpointer) err() error {
-	c.using.Lock()
-	defer c.using.Unlock()
-	return c.failed
+	if err := c.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // save keeps what a checkpoint may write over: the head, each block of metadata behind
