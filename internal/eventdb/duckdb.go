@@ -118,7 +118,8 @@ var schema = "CREATE TABLE IF NOT EXISTS " + mailTable + "(" + columns + "); CRE
 // bytes DuckDB may use for what it reads, sorts and groups; what it uses beside
 // that does not grow with the store. Each query runs in the thread that asks, so
 // that several run side by side: threads of one query that wait for each other took
-// a seventh of the time that writing takes. The error says that the file is no
+// a seventh of the time that writing takes. No process, this one neither, may have the
+// store open already. The error says that the file is no
 // store of events, is damaged, or is open elsewhere, and what to do.
 func Open(ctx context.Context, path string, memory int64) (*DuckDB, error) {
 	d, err := open(ctx, path, memory, logSize)
@@ -177,7 +178,7 @@ func open(ctx context.Context, path string, memory, logSize int64) (*DuckDB, err
 	d.db.SetMaxIdleConns(mostCounting)
 	d.messages.SetMaxOpenConns(mostReading)
 	d.messages.SetMaxIdleConns(mostReading)
-	if _, err = d.db.ExecContext(ctx, "PRAGMA disable_checkpoint_on_shutdown"); err == nil {
+	if _, err = d.db.ExecContext(context.WithoutCancel(ctx), "PRAGMA disable_checkpoint_on_shutdown"); err == nil {
 		err = d.isNew(ctx)
 	}
 	if err == nil {

@@ -100,10 +100,13 @@ func (c *checkpointer) end() error {
 	return os.Remove(c.undo.Name())
 }
 
-// run does a checkpoint. It does nothing when others write just now: the log is due
-// again after them. Nothing is lost by an error; what is in the log stays there.
+// run does a checkpoint, unless another one is done or others change tables just now:
+// the log is due again after them. Nothing is lost by an error; what is in the log
+// stays there.
 func (c *checkpointer) run() error {
-	c.using.Lock()
+	if !c.using.TryLock() {
+		return nil
+	}
 	defer c.using.Unlock()
 	err := c.checkpoint()
 	if err == nil {
@@ -133,9 +136,9 @@ func (c *checkpointer) checkpoint() error {
 	return c.undo.Truncate(0)
 }
 
-// err gives why the last checkpoint was none.
+// err gives why the last checkpoint was none, while one is due.
 func (c *checkpointer) err() error {
-	if err := c.failed.Load(); err != nil {
+	if err := c.failed.Load(); err != nil && c.due() {
 		return *err
 	}
 	return nil
@@ -189,8 +192,10 @@ const undoBlock = 8 + blockSize
 
 var errOpenElsewhere = errors.New("another process has it open; end that one first")
 
-// mend mends the store at path, which must not be open, after a process was killed: it
-// puts back what a checkpoint wrote over, and removes a store that was not made yet.
+// mend mends the store at path, which must not be open, after a process was killed. It
+// puts back what a checkpoint wrote over, and removes what was not made yet and DuckDB
+// does not read: a store without its head, and the log of what was committed while a
+// checkpoint went on, without its own.
 func mend(path string) error {
 	data, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -207,15 +212,18 @@ func mend(path string) error {
 		return err
 	}
 	var head [headSize]byte
-	n, err := data.ReadAt(head[:], 0)
-	if err == io.EOF {
-		if _, err := os.Stat(path + ".wal"); errors.Is(err, fs.ErrNotExist) && (n == 0 || string(head[8:12]) == "DUCK") {
+	if n, err := data.ReadAt(head[:], 0); err == io.EOF {
+		if isHalfMade(path, head[:n]) {
 			return os.Remove(path)
 		}
 		return nil
-	}
-	if err != nil {
+	} else if err != nil {
 		return err
+	}
+	if info, err := os.Stat(path + laterLogSuffix); err == nil && info.Size() < leastLog {
+		if err := os.Remove(path + laterLogSuffix); err != nil {
+			return err
+		}
 	}
 	undo, err := os.Open(path + undoSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -226,6 +234,25 @@ func mend(path string) error {
 	}
 	defer undo.Close()
 	return putBack(data, undo, head[:])
+}
+
+const (
+	// laterLogSuffix is of the log that DuckDB writes while it does a checkpoint.
+	laterLogSuffix = ".wal.checkpoint"
+	// leastLog is how many bytes a log has before a transaction's end can be in it.
+	leastLog = 56
+)
+
+// isHalfMade says whether what is at path, which has so much of a head, is a store
+// whose making was cut off: it was never opened, so nothing is beside it.
+func isHalfMade(path string, head []byte) bool {
+	for _, suffix := range [...]string{".wal", laterLogSuffix, undoSuffix} {
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && len(head)%4096 == 0 && (len(head) == 0 || string(head[8:12]) == "DUCK")
 }
 
 // putBack writes what is kept in undo to its place in data, if it is whole and of this

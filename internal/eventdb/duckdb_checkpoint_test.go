@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sesame/internal/events"
 )
 
 // A store that a checkpoint was writing when its process or machine went away opens
@@ -68,9 +70,7 @@ func TestTornCheckpoint(t *testing.T) {
 		opens := func(undo []byte) error {
 			path := filepath.Join(t.TempDir(), "events")
 			for suffix, data := range map[string][]byte{"": image, ".wal": log, undoSuffix: undo} {
-				if err := os.WriteFile(path+suffix, data, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				writeFile(t, path+suffix, data)
 			}
 			d, err := Open(context.Background(), path, testMemory)
 			if err != nil {
@@ -141,9 +141,7 @@ func TestPutBackOnlyWhatFits(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "events")
 		for suffix, b := range map[string][]byte{"": c.data, undoSuffix: c.undo} {
-			if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			writeFile(t, path+suffix, b)
 		}
 		if err := mend(path); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -157,33 +155,114 @@ func TestPutBackOnlyWhatFits(t *testing.T) {
 	}
 }
 
-// A store whose making was cut off is made anew; another file is left alone.
+// A store whose making was cut off is made anew; anything else is left alone.
 func TestHalfMade(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "events")
 	closeIt(t, openAt(t, whole))
 	head := readFile(t, whole)
 	for _, size := range []int{0, 4096, 8192} {
 		path := filepath.Join(t.TempDir(), "events")
-		if err := os.WriteFile(path, head[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, head[:size])
 		closeIt(t, openAt(t, path))
-		if err := os.WriteFile(path, head[:size], 0o600); err != nil {
-			t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		data   []byte
+		beside string
+	}{
+		"with a log":                   {head[:4096], ".wal"},
+		"with a log of a checkpoint":   {head[:4096], laterLogSuffix},
+		"with what a checkpoint kept":  {nil, undoSuffix},
+		"cut where making is not":      {head[:5000], ".txt"},
+		"something else":               {[]byte("text"), ".txt"},
+		"something else of one page":   {bytes.Repeat([]byte("text"), 1024), ".txt"},
+		"a whole store, but no blocks": {head[:headSize-1], ".txt"},
+	} {
+		path := filepath.Join(t.TempDir(), "events")
+		writeFile(t, path, c.data)
+		writeFile(t, path+c.beside, []byte("kept"))
+		if d, err := Open(t.Context(), path, testMemory); err == nil {
+			closeIt(t, d)
+			t.Errorf("%s: it was made anew", name)
 		}
-		if err := os.WriteFile(path+".wal", []byte("what a store had"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(t.Context(), path, testMemory); err == nil || len(readFile(t, path)) != size {
-			t.Errorf("with a log, %d bytes of a store were made anew", size)
+		if !bytes.Equal(readFile(t, path), c.data) {
+			t.Errorf("%s: it was changed", name)
 		}
 	}
+}
+
+// Logs that were begun and have nothing in them yet are no reason not to open.
+func TestBegunLogs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
-	if err := os.WriteFile(path, []byte("something else"), 0o600); err != nil {
+	d := openAt(t, path)
+	add(t, d, 1, event(1, events.Send, start, nil))
+	if err := d.log.run(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), path, testMemory); err == nil || string(readFile(t, path)) != "something else" {
-		t.Errorf("another file was taken for a store: %v", err)
+	data := readFile(t, path)
+	add(t, d, 1, event(2, events.Send, start, nil))
+	log := readFile(t, path+".wal")
+	if _, err := d.db.ExecContext(t.Context(), "SET GLOBAL debug_checkpoint_abort = 'AFTER_FREE_LIST_WRITE'"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.log.run(); err == nil {
+		t.Fatal("the checkpoint was done")
+	}
+	marked, undo := readFile(t, path+".wal"), readFile(t, path+undoSuffix) // the log says that a checkpoint was begun
+	if bytes.Equal(marked, log) {
+		t.Fatal("the log does not say that a checkpoint was begun")
+	}
+	_ = d.Close() // it tells of the checkpoint again
+	for n := 0; n <= 2*leastLog; n += 4 {
+		for name, beside := range map[string]map[string][]byte{
+			"the log":               {".wal": log[:n]},
+			"the later of two logs": {".wal": marked, undoSuffix: undo, laterLogSuffix: log[:n]},
+		} {
+			path := filepath.Join(t.TempDir(), "events")
+			writeFile(t, path, data)
+			for suffix, b := range beside {
+				writeFile(t, path+suffix, b)
+			}
+			want := int64(1)
+			if len(beside) > 1 {
+				want = 2
+			}
+			d, err := Open(t.Context(), path, testMemory)
+			if err != nil {
+				t.Errorf("%s of %d bytes: %v", name, n, err)
+				continue
+			}
+			if got := total(t, d, Query{Metric: Sends}); got != want {
+				t.Errorf("%s of %d bytes: %d events, want %d", name, n, got, want)
+			}
+			closeIt(t, d)
+		}
+	}
+}
+
+// Opening that is given up writes no log in its place.
+func TestOpenCancelled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	d := openAt(t, path)
+	add(t, d, 1, event(1, events.Send, start, nil))
+	data, log := readFile(t, path), readFile(t, path+".wal")
+	closeIt(t, d)
+	writeFile(t, path, data)
+	writeFile(t, path+".wal", log)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d, err := Open(ctx, path, testMemory); err == nil {
+		closeIt(t, d)
+		t.Error("it was opened")
+	}
+	if !bytes.Equal(readFile(t, path), data) || !bytes.Equal(readFile(t, path+".wal"), log) {
+		t.Error("the store was changed")
+	}
+}
+
+func writeFile(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

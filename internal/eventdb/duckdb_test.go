@@ -75,8 +75,9 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// child appends batches from four goroutines until it is killed, and prints the
-// number of each when it is acknowledged. A batch holds again some events of the
+// child appends batches from four goroutines until it is killed, on request while it is
+// read and checkpoints are done beside, and prints the number of each when it is
+// acknowledged. A batch holds again some events of the
 // one before, unless that was another child's.
 func child(path string) {
 	signal.Ignore(syscall.SIGXFSZ)
@@ -93,6 +94,22 @@ func child(path string) {
 	}
 	var all sync.WaitGroup
 	var failed sync.Once
+	if os.Getenv("EVENTDB_TEST_BESIDE") != "" {
+		if _, err := d.db.ExecContext(context.Background(), "SET GLOBAL debug_checkpoint_sleep_ms = 20"); err != nil {
+			fmt.Println("slow checkpoints down:", err)
+		}
+		all.Go(func() { // checkpoints that others write beside, as those of DropBefore are
+			for {
+				_ = d.log.run()
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+		all.Go(func() {
+			for {
+				_ = d.Recipients(context.Background(), source, Mail{From: start.AddDate(-1, 0, 0), To: start.AddDate(1, 0, 0)}, func(*Recipient) error { return nil })
+			}
+		})
+	}
 	for g := range 4 {
 		all.Go(func() {
 			for n := first + g; ; n += 4 {
@@ -131,10 +148,11 @@ func childBatch(first, n int) (all []events.Event) {
 
 // runChild runs a child until kill, or to its own end when that is 0, and gives
 // the batches that were acknowledged and what else it said.
-func runChild(t *testing.T, path string, first int, limit int64, kill time.Duration) (acknowledged []int, said string) {
+func runChild(t *testing.T, path string, first int, limit int64, kill time.Duration, env ...string) (acknowledged []int, said string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), "EVENTDB_TEST_CHILD="+path, fmt.Sprintf("EVENTDB_TEST_FIRST=%d", first), fmt.Sprintf("EVENTDB_TEST_LIMIT=%d", limit))
+	cmd.Env = append(cmd.Env, env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
@@ -223,10 +241,14 @@ func TestKill(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	path := filepath.Join(t.TempDir(), "events")
 	acknowledged := map[int]bool{}
-	next, within := 0, 0
+	next, within, beside := 0, 0, 0
 	var longest time.Duration
-	for range kills {
-		some, said := runChild(t, path, next, 0, time.Duration(r.IntN(300_000))*time.Microsecond)
+	for i := range kills {
+		var env []string
+		if i%2 == 1 {
+			env = append(env, "EVENTDB_TEST_BESIDE=1")
+		}
+		some, said := runChild(t, path, next, 0, time.Duration(r.IntN(300_000))*time.Microsecond, env...)
 		if said != "" || len(some) == 0 {
 			t.Fatalf("the child acknowledged %d batches and said %q", len(some), said)
 		}
@@ -236,13 +258,16 @@ func TestKill(t *testing.T) {
 		if undo := readFile(t, path+undoSuffix); len(undo) > headSize && bytes.Equal(undo[:headSize], readFile(t, path)[:headSize]) {
 			within++
 		}
+		if _, err := os.Stat(path + laterLogSuffix); err == nil {
+			beside++
+		}
 		begun := time.Now()
 		d := openAt(t, path)
 		longest = max(longest, time.Since(begun))
 		next = check(t, d, acknowledged)
 		closeIt(t, d)
 	}
-	t.Logf("%d batches acknowledged before %d kills, %d within a checkpoint; opening took %v at most", len(acknowledged), kills, within, longest)
+	t.Logf("%d batches acknowledged before %d kills, %d within a checkpoint, %d with a log beside it; opening took %v at most", len(acknowledged), kills, within, beside, longest)
 }
 
 func TestOpenAfterKillWithFullLog(t *testing.T) {
