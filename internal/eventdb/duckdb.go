@@ -76,6 +76,9 @@ const (
 	// transaction: who was answered comes with more, and few large transactions cost
 	// less than many small ones. Who comes later than that does not wait.
 	gathering = 2 * time.Millisecond
+	// againAfter is how long after a checkpoint that failed there is another one, when no
+	// events come.
+	againAfter = 2 * time.Second
 	// logSize is about how many bytes DuckDB's log becomes before what is in it is
 	// written in its place: opening after a crash reads it.
 	logSize = 128_000_000
@@ -131,10 +134,10 @@ func Open(ctx context.Context, path string, memory int64) (*DuckDB, error) {
 
 // advice tells what to do about an error of DuckDB, "" when it says so itself.
 func advice(err error) string {
-	const damaged = ": it is damaged; put a copy of the store in its place, or move it away and begin anew"
+	const damaged = ": it is damaged; put a copy of the store in its place, or move it and the files beside it away and begin anew"
 	for _, known := range [...]struct{ sign, advice string }{
 		{"Could not set lock", ": another process has it open; end that one first"},
-		{"not a valid DuckDB database file", ": it is another kind of file, or damaged; put a copy of the store in its place, or move it away and begin anew"},
+		{"not a valid DuckDB database file", ": it is another kind of file, or damaged; put a copy of the store in its place, or move it and the files beside it away and begin anew"},
 		{"erialization", damaged},
 		{"orrupt", damaged},
 		{"checksum", damaged},
@@ -329,10 +332,17 @@ func (d *DuckDB) Append(ctx context.Context, all []events.Event) (added int, err
 func (d *DuckDB) write() {
 	defer close(d.closed)
 	var answered time.Time
+	again := time.NewTicker(againAfter)
+	defer again.Stop()
 	for {
 		var first request
 		select {
 		case first = <-d.requests:
+		case <-again.C:
+			if d.log.err() != nil {
+				d.log.runIfDue()
+			}
+			continue
 		case <-d.closing:
 			return
 		}
@@ -347,9 +357,7 @@ func (d *DuckDB) write() {
 			}
 		}
 		d.store(together)
-		if d.log.due() {
-			_ = d.log.run() // Ping tells; the events are in the log
-		}
+		d.log.runIfDue()
 		answered = time.Now()
 	}
 }
@@ -465,13 +473,15 @@ func (d *DuckDB) DropBefore(ctx context.Context, t time.Time) (dropped int64, er
 		if err != nil {
 			return dropped, fmt.Errorf("drop old events: %w%s", err, advice(err))
 		}
-		if !more && dropped > 0 || d.log.due() {
-			_ = d.log.run() // Ping tells; the events are dropped
-		}
+		d.log.runIfDue()
 		if !more {
-			return dropped, nil
+			break
 		}
 	}
+	if dropped > 0 {
+		_ = d.log.run() // Ping tells; the events are dropped
+	}
+	return dropped, nil
 }
 
 // dropSome drops the oldest events, if they are of messages sent before that time.

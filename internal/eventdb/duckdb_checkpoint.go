@@ -49,22 +49,18 @@ const (
 	undoSuffix          = ".undo"
 )
 
-// newCheckpointer makes what does the checkpoints of the store that is open at path.
+// newCheckpointer makes what does the checkpoints of the store that is open at path. It
+// is to be closed, also when there is an error.
 func newCheckpointer(path string, settings url.Values, logSize int64) (c *checkpointer, err error) {
 	c = &checkpointer{logPath: path + ".wal", logSize: logSize}
-	defer func() {
-		if err != nil {
-			c.close()
-		}
-	}()
 	if c.reader, err = newReader(path, settings); err != nil {
-		return nil, err
+		return c, err
 	}
 	if c.data, err = os.Open(path); err != nil {
-		return nil, err
+		return c, err
 	}
 	if c.undo, err = os.OpenFile(path+undoSuffix, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, err
+		return c, err
 	}
 	return c, writeback.SyncFolder(filepath.Dir(path))
 }
@@ -97,18 +93,34 @@ func (c *checkpointer) end() error {
 			return err
 		}
 	}
+	if c.saved {
+		return nil
+	}
 	return os.Remove(c.undo.Name())
 }
 
-// run does a checkpoint, unless another one is done or others change tables just now:
+// run does a checkpoint, after one that is done just now, unless others change tables:
 // the log is due again after them. Nothing is lost by an error; what is in the log
 // stays there.
 func (c *checkpointer) run() error {
-	if !c.using.TryLock() {
+	c.using.Lock()
+	defer c.using.Unlock()
+	return c.runLocked()
+}
+
+// runIfDue is run when the log is due and no checkpoint is done just now.
+func (c *checkpointer) runIfDue() {
+	if c.due() && c.using.TryLock() {
+		defer c.using.Unlock()
+		_ = c.runLocked() // err tells; what was to be written is in the log
+	}
+}
+
+func (c *checkpointer) runLocked() error {
+	err := c.checkpoint()
+	if errors.Is(err, errOthersWrite) {
 		return nil
 	}
-	defer c.using.Unlock()
-	err := c.checkpoint()
 	if err == nil {
 		c.failed.Store(nil)
 		return nil
@@ -117,6 +129,8 @@ func (c *checkpointer) run() error {
 	c.failed.Store(&err)
 	return err
 }
+
+var errOthersWrite = errors.New("others change tables just now")
 
 func (c *checkpointer) checkpoint() error {
 	if !c.saved {
@@ -128,9 +142,9 @@ func (c *checkpointer) checkpoint() error {
 	err := c.reader.read(context.Background(), "CHECKPOINT", nil, func(rows) error { return nil })
 	if err != nil {
 		if strings.Contains(err.Error(), "other write transactions") {
-			return nil
+			return errOthersWrite
 		}
-		return err
+		return err // DuckDB does nothing any more until the store is opened again
 	}
 	c.saved = false
 	return c.undo.Truncate(0)
@@ -220,7 +234,7 @@ func mend(path string) error {
 	} else if err != nil {
 		return err
 	}
-	if info, err := os.Stat(path + laterLogSuffix); err == nil && info.Size() < leastLog {
+	if isBegun(path + laterLogSuffix) {
 		if err := os.Remove(path + laterLogSuffix); err != nil {
 			return err
 		}
@@ -243,8 +257,22 @@ const (
 	leastLog = 56
 )
 
+// isBegun says whether there is a log at path that has nothing in it yet: it is too
+// short, or its beginning is not on the disk.
+func isBegun(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var first [leastLog]byte
+	_, err = io.ReadFull(f, first[:])
+	return err == io.EOF || err == io.ErrUnexpectedEOF || first == [leastLog]byte{}
+}
+
 // isHalfMade says whether what is at path, which has so much of a head, is a store
-// whose making was cut off: it was never opened, so nothing is beside it.
+// whose making was cut off: nothing is in it, and as it was never open nothing is
+// beside it.
 func isHalfMade(path string, head []byte) bool {
 	for _, suffix := range [...]string{".wal", laterLogSuffix, undoSuffix} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {

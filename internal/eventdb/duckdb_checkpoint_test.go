@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sesame/internal/events"
 )
@@ -238,11 +239,13 @@ func TestBegunLogs(t *testing.T) {
 	if bytes.Equal(marked, log) {
 		t.Fatal("the log does not say that a checkpoint was begun")
 	}
-	_ = d.Close() // it tells of the checkpoint again
+	_ = d.Close()               // it tells of the checkpoint again
+	zeros := make([]byte, 1000) // the machine went down before their pages came to the disk
 	for n := 0; n <= 2*leastLog; n += 4 {
 		for name, beside := range map[string]map[string][]byte{
 			"the log":               {".wal": log[:n]},
 			"the later of two logs": {".wal": marked, undoSuffix: undo, laterLogSuffix: log[:n]},
+			"zeros for the later":   {".wal": marked, undoSuffix: undo, laterLogSuffix: zeros[:8*n]},
 		} {
 			path := filepath.Join(t.TempDir(), "events")
 			writeFile(t, path, data)
@@ -283,6 +286,56 @@ func TestOpenCancelled(t *testing.T) {
 	}
 	if !bytes.Equal(readFile(t, path), data) || !bytes.Equal(readFile(t, path+".wal"), log) {
 		t.Error("the store was changed")
+	}
+}
+
+// What keeps a checkpoint from being done is told, and the checkpoint is done when that
+// is over, also when no more events come.
+func TestCheckpointFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	if err := os.Mkdir(path+undoSuffix, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := Open(t.Context(), path, testMemory); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		if err == nil {
+			closeIt(t, d)
+		}
+		t.Errorf("with a folder in its way: %v", err)
+	}
+	if err := os.Remove(path + undoSuffix); err != nil {
+		t.Fatal(err)
+	}
+	d, err := open(t.Context(), path, testMemory, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt(t, d)
+	add(t, d, 1, event(1, events.Send, start, nil))
+	undo := func(flag int) {
+		t.Helper()
+		d.log.using.Lock()
+		defer d.log.using.Unlock()
+		_ = d.log.undo.Close()
+		if d.log.undo, err = os.OpenFile(path+undoSuffix, flag, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	undo(os.O_RDONLY)
+	add(t, d, 1, event(2, events.Send, start, nil))
+	for begun := time.Now(); d.Ping(t.Context()) == nil; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatal("Ping does not tell of a checkpoint that failed")
+		}
+	}
+	add(t, d, 1, event(3, events.Send, start, nil)) // no events are refused for it
+	undo(os.O_RDWR)
+	for begun := time.Now(); d.Ping(t.Context()) != nil; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatal(d.Ping(t.Context()))
+		}
+	}
+	if got := total(t, d, Query{Metric: Sends}); got != 3 {
+		t.Errorf("%d events are there", got)
 	}
 }
 
