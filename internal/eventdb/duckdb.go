@@ -76,8 +76,8 @@ const (
 	// transaction: who was answered comes with more, and few large transactions cost
 	// less than many small ones. Who comes later than that does not wait.
 	gathering = 2 * time.Millisecond
-	// againAfter is how long after a checkpoint that failed there is another one, when no
-	// events come.
+	// againAfter is how often it is asked whether a checkpoint is due, when no events
+	// come: after one that failed there is another.
 	againAfter = 2 * time.Second
 	// logSize is about how many bytes DuckDB's log becomes before what is in it is
 	// written in its place: opening after a crash reads it.
@@ -339,9 +339,7 @@ func (d *DuckDB) write() {
 		select {
 		case first = <-d.requests:
 		case <-again.C:
-			if d.log.err() != nil {
-				d.log.runIfDue()
-			}
+			d.log.runIfDue()
 			continue
 		case <-d.closing:
 			return

@@ -35,7 +35,7 @@ type checkpointer struct {
 	logSize int64 // of a log that is due
 	undo    *os.File
 	data    *os.File              // of the store
-	failed  atomic.Pointer[error] // why the last checkpoint was none
+	failed  atomic.Pointer[error] // why the last checkpoint did
 
 	using  sync.Mutex // held for a checkpoint; guards what follows
 	reader *reader
@@ -79,8 +79,11 @@ func (c *checkpointer) close() {
 	}
 }
 
-// due says whether the log is large enough for a checkpoint.
+// due says whether the log is large enough for a checkpoint, or the last one failed.
 func (c *checkpointer) due() bool {
+	if c.err() != nil {
+		return true
+	}
 	info, err := os.Stat(c.logPath)
 	return err == nil && info.Size() >= c.logSize
 }
@@ -99,16 +102,15 @@ func (c *checkpointer) end() error {
 	return os.Remove(c.undo.Name())
 }
 
-// run does a checkpoint, after one that is done just now, unless others change tables:
-// the log is due again after them. Nothing is lost by an error; what is in the log
-// stays there.
+// run does a checkpoint, after one that is done just now, unless others change tables.
+// Nothing is lost by that or by an error: what is in the log stays there for the next.
 func (c *checkpointer) run() error {
 	c.using.Lock()
 	defer c.using.Unlock()
 	return c.runLocked()
 }
 
-// runIfDue is run when the log is due and no checkpoint is done just now.
+// runIfDue is run when a checkpoint is due and none is done just now.
 func (c *checkpointer) runIfDue() {
 	if c.due() && c.using.TryLock() {
 		defer c.using.Unlock()
@@ -150,9 +152,9 @@ func (c *checkpointer) checkpoint() error {
 	return c.undo.Truncate(0)
 }
 
-// err gives why the last checkpoint was none, while one is due.
+// err gives why the last checkpoint failed.
 func (c *checkpointer) err() error {
-	if err := c.failed.Load(); err != nil && c.due() {
+	if err := c.failed.Load(); err != nil {
 		return *err
 	}
 	return nil
@@ -234,10 +236,12 @@ func mend(path string) error {
 	} else if err != nil {
 		return err
 	}
-	if isBegun(path + laterLogSuffix) {
-		if err := os.Remove(path + laterLogSuffix); err != nil {
-			return err
-		}
+	begun, err := isBegun(path + laterLogSuffix)
+	if err == nil && begun {
+		err = os.Remove(path + laterLogSuffix)
+	}
+	if err != nil {
+		return err
 	}
 	undo, err := os.Open(path + undoSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -259,15 +263,22 @@ const (
 
 // isBegun says whether there is a log at path that has nothing in it yet: it is too
 // short, or its beginning is not on the disk.
-func isBegun(path string) bool {
+func isBegun(path string) (bool, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer f.Close()
 	var first [leastLog]byte
-	_, err = io.ReadFull(f, first[:])
-	return err == io.EOF || err == io.ErrUnexpectedEOF || first == [leastLog]byte{}
+	if _, err := io.ReadFull(f, first[:]); err == io.EOF || err == io.ErrUnexpectedEOF {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	return first == [leastLog]byte{}, nil
 }
 
 // isHalfMade says whether what is at path, which has so much of a head, is a store

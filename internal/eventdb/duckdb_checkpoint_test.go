@@ -269,6 +269,27 @@ func TestBegunLogs(t *testing.T) {
 	}
 }
 
+// A second log that cannot be read is not taken for one that has nothing in it.
+func TestUnreadableLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events")
+	d := openAt(t, path)
+	add(t, d, 1, event(1, events.Send, start, nil))
+	closeIt(t, d)
+	unreadable := "/proc/self/mem" // nothing is mapped at its beginning
+	if err := os.Symlink(unreadable, path+laterLogSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := Open(t.Context(), path, testMemory); err == nil || !strings.Contains(err.Error(), "input/output error") {
+		if err == nil {
+			closeIt(t, d)
+		}
+		t.Errorf("opening gave %v", err)
+	}
+	if _, err := os.Lstat(path + laterLogSuffix); err != nil {
+		t.Errorf("the log: %v", err)
+	}
+}
+
 // Opening that is given up writes no log in its place.
 func TestOpenCancelled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events")
@@ -309,7 +330,6 @@ func TestCheckpointFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeIt(t, d)
 	add(t, d, 1, event(1, events.Send, start, nil))
 	undo := func(flag int) {
 		t.Helper()
@@ -318,6 +338,14 @@ func TestCheckpointFails(t *testing.T) {
 		_ = d.log.undo.Close()
 		if d.log.undo, err = os.OpenFile(path+undoSuffix, flag, 0); err != nil {
 			t.Fatal(err)
+		}
+	}
+	isWell := func() {
+		t.Helper()
+		for begun := time.Now(); d.Ping(t.Context()) != nil; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > time.Minute {
+				t.Fatal(d.Ping(t.Context()))
+			}
 		}
 	}
 	undo(os.O_RDONLY)
@@ -329,14 +357,20 @@ func TestCheckpointFails(t *testing.T) {
 	}
 	add(t, d, 1, event(3, events.Send, start, nil)) // no events are refused for it
 	undo(os.O_RDWR)
-	for begun := time.Now(); d.Ping(t.Context()) != nil; time.Sleep(time.Millisecond) {
-		if time.Since(begun) > time.Minute {
-			t.Fatal(d.Ping(t.Context()))
-		}
-	}
+	isWell()
 	if got := total(t, d, Query{Metric: Sends}); got != 3 {
 		t.Errorf("%d events are there", got)
 	}
+	closeIt(t, d)
+
+	d = openAt(t, path) // its log never is as large as for a checkpoint
+	defer closeIt(t, d)
+	undo(os.O_RDONLY)
+	if n, err := d.DropBefore(t.Context(), start.Add(time.Hour)); n != 3 || err != nil || d.Ping(t.Context()) == nil {
+		t.Errorf("%d events dropped: %v; Ping: %v", n, err, d.Ping(t.Context()))
+	}
+	undo(os.O_RDWR)
+	isWell()
 }
 
 func writeFile(t *testing.T, path string, data []byte) {

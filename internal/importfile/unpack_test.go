@@ -170,6 +170,11 @@ func TestPlainItem(t *testing.T) {
 			t.Errorf("%s: %q of size %d", item, value, size)
 		}
 	}
+	for _, item := range []string{`""`, `"a\n"`, "\"\t\"", "\"\xff\"", `{"address":"a","a":1}`, `{"address":1}`, `"a`, `a`, ``} {
+		if value, size := plainItem([]byte(item + ",")); size != 0 || value != nil {
+			t.Errorf("%s: %q of size %d", item, value, size)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		begin := rapid.SampledFrom([]string{`"`, `{"address":"`, `{"address": "`, `{"address":`, ""}).Draw(t, "begin")
 		part := rapid.SampledFrom([]string{`{"address":"`, `"`, "a@b.c", " ", "\\n", "\t", "\u00e9", "\xff", `"}`, `" }`, "}", ",", `","a":1}`, `""`})
